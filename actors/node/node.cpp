@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/node/node.hpp"
+
+#include "actors/session/session_registry.hpp"
+#include "actors/strategy/local_host.hpp"
+#include "actors/tick/tick.hpp"
+
+#include "messages/json.hpp"
+
+#include <fmt/format.h>
+#include <lua.hpp>
+
+#include <muster_version.hpp>
+
+#include <gnu/libc-version.h>
+
+namespace muster {
+
+namespace {
+
+using node_pointer = node_impl::stateful_pointer<node_state>;
+
+// -- starting -----------------------------------------------------------------
+
+/// What a session that begins now is run by. A replay elsewhere may differ.
+std::string versions() {
+  return fmt::format("muster {}, {}, glibc {}", version, LUA_RELEASE,
+                     gnu_get_libc_version());
+}
+
+session_context_ptr
+make_session_context(const std::shared_ptr<const node_parts>& parts,
+                     persistence_actor persistence) {
+  auto context = std::make_shared<session_context>();
+  context->settings = parts->settings.session;
+  context->env = parts->env;
+  context->versions = versions();
+  context->persistence = std::move(persistence);
+  context->make_host = [parts]() -> strategy_host_ptr {
+    return std::make_unique<local_host>(
+      parts->settings.strategy,
+      strategy_clocks{parts->env.wall_ms, parts->env.steady_ns});
+  };
+  return context;
+}
+
+void start_parts(node_pointer self,
+                 const std::shared_ptr<const node_parts>& parts) {
+  auto& st = self->state;
+  auto sink = caf::actor_cast<status_sink_actor>(self);
+  st.persistence
+    = parts->detached
+        ? self->spawn<caf::monitored + caf::detached>(persistence, parts->disk,
+                                                      sink)
+        : self->spawn<caf::monitored>(persistence, parts->disk, sink);
+  st.sessions = self->spawn<caf::monitored>(
+    session_registry, make_session_context(parts, st.persistence), sink);
+  std::vector<tick_step> steps{{"sessions", st.sessions}};
+  std::vector<reporting_actor> reporters{st.sessions, st.persistence};
+  st.tick = self->spawn<caf::monitored>(
+    tick, parts->settings.tick, parts->env.steady_ns, steps, reporters, sink);
+}
+
+// -- stopping -----------------------------------------------------------------
+
+void finish_stop(node_pointer self) {
+  for (auto& promise : std::exchange(self->state.stoppers, {}))
+    promise.deliver(caf::ok_atom::value);
+  self->quit(caf::exit_reason::user_shutdown);
+}
+
+/// The order: no new work, no ticks, the sessions, the disk last.
+void begin_stop(node_pointer self) {
+  auto& st = self->state;
+  if (std::exchange(st.stopping, true))
+    return;
+  self->delayed_send(self, st.settings.drain_timeout, expire_atom::value);
+  self->send_exit(st.tick, caf::exit_reason::user_shutdown);
+  auto stop_disk = [=] {
+    self->request(self->state.persistence, caf::infinite, stop_atom::value)
+      .then([=](caf::ok_atom) { finish_stop(self); },
+            [=](const caf::error&) { finish_stop(self); });
+  };
+  auto hide = [=] {
+    auto next = [=](const caf::error&) { stop_disk(); };
+    self
+      ->request(self->state.persistence, caf::infinite, remove_atom::value,
+                std::string{node_document})
+      .then([=](caf::ok_atom) { stop_disk(); }, next);
+  };
+  self->request(st.sessions, caf::infinite, stop_atom::value)
+    .then([=](caf::ok_atom) { hide(); }, [=](const caf::error&) { hide(); });
+}
+
+void stop_parts(node_pointer self, const caf::error& reason) {
+  auto& st = self->state;
+  self->send_exit(st.tick, reason);
+  self->send_exit(st.sessions, reason);
+  self->send_exit(st.persistence, reason);
+}
+
+/// A part died. Its state is on disk, what it had in mind is lost, and the rest
+/// must not go on without it.
+void on_down(node_pointer self, const caf::down_msg& x) {
+  if (self->state.stopping)
+    return;
+  auto why = x.reason ? x.reason
+                      : make_error(errc::internal, "a part of the node ended");
+  stop_parts(self, why);
+  self->quit(why);
+}
+
+// -- the front door -----------------------------------------------------------
+
+/// Passes a request on to one of the parts, which answers the client itself.
+template <class T, class Part, class... Ts>
+caf::result<T> pass_on(node_pointer self, const Part& part, Ts&&... request) {
+  if (self->state.stopping)
+    return make_error(errc::shutting_down,
+                      "the node is about to stop and takes no new work");
+  return self->delegate(part, std::forward<Ts>(request)...);
+}
+
+} // namespace
+
+std::string node_state::status() const {
+  auto now = env.steady_ns();
+  json out{{"version", version}, {"uptime_ms", (now - began_ns) / 1'000'000}};
+  for (auto& [part, report] : reports) {
+    auto counters = json::parse(report.counters);
+    counters["age_ms"] = (now - report.at_ns) / 1'000'000;
+    out[part] = std::move(counters);
+  }
+  return out.dump();
+}
+
+node_impl::behavior_type node(node_pointer self,
+                              std::shared_ptr<const node_parts> parts) {
+  auto& st = self->state;
+  st.settings = parts->settings;
+  st.env = parts->env;
+  st.began_ns = st.env.steady_ns();
+  for (auto* part : {"sessions", "storage", "tick"})
+    st.reports[part] = {"{}", st.began_ns};
+  self->set_down_handler([=](const caf::down_msg& x) { on_down(self, x); });
+  self->set_exit_handler([=](const caf::exit_msg& x) {
+    stop_parts(self, x.reason);
+    self->quit(x.reason);
+  });
+  start_parts(self, parts);
+  return {
+    // -- sessions -------------------------------------------------------------
+    [=](start_atom verb, session_spec& spec) {
+      return pass_on<session_view>(self, self->state.sessions, verb,
+                                   std::move(spec));
+    },
+    [=](spawn_atom verb, session_spec& spec) {
+      return pass_on<std::string>(self, self->state.sessions, verb,
+                                  std::move(spec));
+    },
+    [=](feed_atom verb, std::string& id, std::vector<answer>& answers,
+        feed_mode mode) {
+      return pass_on<feed_reply>(self, self->state.sessions, verb,
+                                 std::move(id), std::move(answers), mode);
+    },
+    [=](pending_atom verb, std::string& id) {
+      return pass_on<std::string>(self, self->state.sessions, verb,
+                                  std::move(id));
+    },
+    [=](show_atom verb, std::string& id) {
+      return pass_on<session_view>(self, self->state.sessions, verb,
+                                   std::move(id));
+    },
+    [=](snapshot_atom verb, std::string& id, const snapshot_options& options) {
+      return pass_on<std::string>(self, self->state.sessions, verb,
+                                  std::move(id), options);
+    },
+    [=](snapshot_atom verb, const snapshot_options& options) {
+      return pass_on<std::string>(self, self->state.sessions, verb, options);
+    },
+    [=](transcript_atom verb, std::string& id) {
+      return pass_on<std::string>(self, self->state.sessions, verb,
+                                  std::move(id));
+    },
+    [=](log_atom verb, std::string& id, std::uint64_t after) {
+      return pass_on<std::vector<log_line>>(self, self->state.sessions, verb,
+                                            std::move(id), after);
+    },
+    [=](cancel_atom verb, std::string& id, const cancel_reason& reason) {
+      return pass_on<session_view>(self, self->state.sessions, verb,
+                                   std::move(id), reason);
+    },
+    [=](await_atom verb, std::string& id, wait_for what,
+        const caf::actor& client) {
+      return pass_on<session_view>(self, self->state.sessions, verb,
+                                   std::move(id), what, client);
+    },
+    [=](observe_atom verb, std::string& id, std::uint64_t after,
+        const observer_actor& observer) {
+      return pass_on<session_view>(self, self->state.sessions, verb,
+                                   std::move(id), after, observer);
+    },
+    [=](acknowledge_atom verb, std::string& id, std::uint64_t seq,
+        const observer_actor& observer) {
+      self->send(self->state.sessions, verb, std::move(id), seq, observer);
+    },
+    [=](unobserve_atom verb, std::string& id, const observer_actor& observer) {
+      self->send(self->state.sessions, verb, std::move(id), observer);
+    },
+    [=](list_atom verb, const session_list_request& request) {
+      return pass_on<session_page>(self, self->state.sessions, verb, request);
+    },
+    [=](prune_atom verb, std::int64_t older_than_ms) {
+      return pass_on<std::uint64_t>(self, self->state.sessions, verb,
+                                    older_than_ms);
+    },
+    // -- shared state ---------------------------------------------------------
+    [=](spaces_atom verb) {
+      return pass_on<std::vector<state_space>>(self, self->state.persistence,
+                                               verb);
+    },
+    [=](list_atom verb, std::string& space, std::string& prefix,
+        std::uint32_t limit) {
+      return pass_on<std::vector<state_entry>>(self, self->state.persistence,
+                                               verb, std::move(space),
+                                               std::move(prefix), limit);
+    },
+    [=](get_atom verb, const state_key& where) {
+      return pass_on<state_value>(self, self->state.persistence, verb, where);
+    },
+    [=](set_atom verb, const state_key& where, std::string& value) {
+      return pass_on<std::uint64_t>(self, self->state.persistence, verb, where,
+                                    std::move(value));
+    },
+    [=](delete_atom verb, const state_key& where) {
+      return pass_on<bool>(self, self->state.persistence, verb, where);
+    },
+    // -- status ---------------------------------------------------------------
+    [=](status_atom) -> caf::result<std::string> {
+      return self->state.status();
+    },
+    [=](report_atom, const std::string& part, const std::string& counters) {
+      self->state.reports[part] = {counters, self->state.env.steady_ns()};
+    },
+    // -- the process ----------------------------------------------------------
+    [=](stop_atom) -> caf::result<caf::ok_atom> {
+      auto rp = self->make_response_promise<caf::ok_atom>();
+      self->state.stoppers.push_back(rp);
+      begin_stop(self);
+      return rp;
+    },
+    [=](expire_atom) {
+      auto why
+        = make_error(errc::timeout, "the ordered stop took longer than "
+                                    "node.drain-timeout; everything that was "
+                                    "acknowledged is on disk");
+      stop_parts(self, why);
+      self->quit(why);
+    },
+    [=](save_atom verb, std::string& text) {
+      return pass_on<caf::ok_atom>(self, self->state.persistence, verb,
+                                   std::string{node_document}, std::move(text));
+    },
+  };
+}
+
+} // namespace muster

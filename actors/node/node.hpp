@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "actors/node/settings.hpp"
+#include "actors/persistence/persistence.hpp"
+#include "actors/process/environment.hpp"
+
+#include "messages/actors.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace muster {
+
+/// What a NODE is built from.
+struct node_parts {
+  node_settings settings;
+  environment env;
+  std::shared_ptr<storage> disk;
+  /// Whether the persistence actor has a thread of its own. Not under a test's
+  /// scheduler, which would not see it.
+  bool detached = true;
+};
+
+/// What the NODE keeps.
+struct node_state {
+  // -- constants --------------------------------------------------------------
+
+  static inline const char* name = "node";
+
+  // -- member types -----------------------------------------------------------
+
+  /// What a part said last, and when.
+  struct report {
+    std::string counters;
+    std::int64_t at_ns = 0;
+  };
+
+  // -- introspection ----------------------------------------------------------
+
+  /// The last report of every part with its age, as a JSON object.
+  [[nodiscard]] std::string status() const;
+
+  // -- member variables -------------------------------------------------------
+
+  node_settings settings;
+  environment env;
+  std::int64_t began_ns = 0;
+  std::map<std::string, report> reports;
+
+  persistence_actor persistence;
+  session_registry_actor sessions;
+  tick_actor tick;
+
+  /// Set once the node stops: clients are refused from then on.
+  bool stopping = false;
+  std::vector<caf::typed_response_promise<caf::ok_atom>> stoppers;
+};
+
+/// What the NODE is told by its parts and by its process.
+using node_impl = node_actor::extend_with<status_sink_actor>::extend<
+  // Stop everything in order; answered when all is on disk.
+  caf::replies_to<stop_atom>::with<caf::ok_atom>,
+  // The ordered stop has had its time.
+  caf::reacts_to<expire_atom>,
+  // Writes where the node can be reached, for clients on this machine.
+  caf::replies_to<save_atom, std::string>::with<caf::ok_atom>>;
+
+/// The root: starts the other actors, passes on what clients want, and stops
+/// everything in order. If one of its parts dies the node ends with that error,
+/// and whoever watches the process starts it again: there is no half-alive
+/// node.
+node_impl::behavior_type node(node_impl::stateful_pointer<node_state> self,
+                              std::shared_ptr<const node_parts> parts);
+
+/// Where clients on this machine read how to reach the node.
+inline constexpr const char* node_document = "node.json";
+
+} // namespace muster

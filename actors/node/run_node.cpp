@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/node/run_node.hpp"
+
+#include "actors/node/node.hpp"
+#include "actors/node/signals.hpp"
+#include "actors/persistence/state_directory.hpp"
+#include "actors/process/environment.hpp"
+
+#include "messages/json.hpp"
+
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include <chrono>
+#include <muster_version.hpp>
+#include <thread>
+
+#include <unistd.h>
+
+namespace muster {
+
+namespace {
+
+/// What the threads of the actor system may take to end, once everything is on
+/// disk.
+constexpr auto exit_patience = std::chrono::seconds(5);
+
+struct node_config : caf::actor_system_config {
+  node_config() {
+    muster::add_message_types(*this);
+    load<caf::io::middleman>();
+    // A script that goes on and on gives its thread back after a few slices.
+    set("scheduler.max-throughput", 5);
+    // So that a peer that hangs is noticed.
+    set("middleman.heartbeat-interval", caf::timespan{1'000'000'000});
+    set("middleman.connection-timeout", caf::timespan{5'000'000'000});
+  }
+};
+
+std::string address_document(const node_address& address,
+                             const environment& env) {
+  return json{{"host", address.host},
+              {"port", address.port},
+              {"pid", ::getpid()},
+              {"started_at", env.wall_ms()},
+              {"version", version}}
+           .dump(2)
+         + "\n";
+}
+
+/// Opens the port, and writes where it is for clients on this machine.
+expected<node_address> publish(caf::actor_system& system,
+                               const node_parts& parts, const node_impl& hdl) {
+  auto& settings = parts.settings;
+  auto port
+    = system.middleman().publish(caf::actor_cast<node_actor>(hdl),
+                                 settings.port, settings.host.c_str(), true);
+  if (!port)
+    return fail(errc::in_use,
+                fmt::format("cannot listen on {}:{}; another program may use "
+                            "the port, give another one or 0",
+                            settings.host, settings.port));
+  node_address address{settings.host, *port, settings.storage.directory};
+  expected<node_address> result = address;
+  caf::scoped_actor self{system};
+  self
+    ->request(hdl, caf::infinite, save_atom::value,
+              address_document(address, parts.env))
+    .receive([](caf::ok_atom) {},
+             [&](const caf::error& error) {
+               result = tl::unexpected<failure>{from_caf(error)};
+             });
+  return result;
+}
+
+/// Waits until the node has ended, and says why if it was not told to.
+expected<void> wait_for_end(caf::scoped_actor& self) {
+  expected<void> result;
+  self->receive([&](const caf::down_msg& x) {
+    if (x.reason && x.reason != caf::exit_reason::user_shutdown)
+      result = tl::unexpected<failure>{from_caf(x.reason)};
+  });
+  return result;
+}
+
+/// Ends the process if the actor system does not come to its end: everything
+/// is on disk by then.
+void bound_exit(bool failed) {
+  std::thread{[=] {
+    std::this_thread::sleep_for(exit_patience);
+    ::_exit(failed ? describe(errc::timeout).exit_code : 0);
+  }}.detach();
+}
+
+/// What a signal does: the first stops the node in order, the next at once.
+auto stop_on_signal(const node_impl& hdl) {
+  return [hdl, count = 0](int number) mutable {
+    if (++count > 1)
+      ::_exit(128 + number);
+    spdlog::info("signal {} received, stopping", number);
+    sd_notify(0, "STOPPING=1");
+    caf::anon_send(hdl, stop_atom::value);
+  };
+}
+
+} // namespace
+
+expected<void> run_node(node_settings settings,
+                        std::function<void(const node_address&)> ready) {
+  signal_thread::prepare();
+  auto directory = state_directory::open(settings.storage.directory);
+  if (!directory)
+    return tl::unexpected<failure>{directory.error()};
+  settings.storage.directory = (*directory)->path();
+  settings.strategy.packages.push_back((*directory)->path() + "/packages");
+  auto parts = std::make_shared<node_parts>();
+  parts->settings = settings;
+  parts->env = real_environment();
+  auto disk = open_storage(settings.storage, make_posix_disk(), parts->env);
+  if (!disk)
+    return tl::unexpected<failure>{disk.error()};
+  parts->disk = std::move(*disk);
+  node_config config;
+  caf::actor_system system{config};
+  caf::scoped_actor self{system};
+  auto hdl = system.spawn(node, std::shared_ptr<const node_parts>{parts});
+  self->monitor(hdl);
+  auto address = publish(system, *parts, hdl);
+  parts.reset();
+  signal_thread signals{stop_on_signal(hdl)};
+  if (address) {
+    spdlog::info("node is ready on {}:{}, state in {}", address->host,
+                 address->port, address->state_directory);
+    ready(*address);
+    sd_notify(0, "READY=1");
+  } else {
+    caf::anon_send(hdl, stop_atom::value);
+  }
+  auto result = wait_for_end(self);
+  if (!address)
+    result = tl::unexpected<failure>{address.error()};
+  // A handle of ours would keep the system waiting.
+  hdl = nullptr;
+  bound_exit(!result);
+  return result;
+}
+
+} // namespace muster

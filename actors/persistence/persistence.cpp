@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/persistence/persistence.hpp"
+
+#include "messages/json.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace muster {
+
+namespace {
+
+using persistence_pointer
+  = persistence_impl::stateful_pointer<persistence_state>;
+
+void schedule_flush(persistence_pointer self) {
+  if (std::exchange(self->state.flush_due, true))
+    return;
+  self->send(self, flush_atom::value);
+}
+
+/// Ends the actor if the disk can no longer be trusted.
+void stop_if_broken(persistence_pointer self) {
+  auto& disk = *self->state.disk;
+  if (auto& why = disk.database->broken())
+    self->quit(to_caf(*why));
+  else if (auto& other = disk.documents->broken())
+    self->quit(to_caf(*other));
+}
+
+void write_batch(persistence_pointer self) {
+  auto& st = self->state;
+  if (st.batch.empty())
+    return;
+  st.largest_batch = std::max(st.largest_batch, st.batch.size());
+  auto promises = std::exchange(st.promises, {});
+  auto results = st.disk->database->commit(std::exchange(st.batch, {}));
+  for (std::size_t i = 0; i < promises.size(); ++i) {
+    if (results[i])
+      promises[i].deliver(*results[i]);
+    else
+      promises[i].deliver(to_caf(results[i].error()));
+  }
+  st.disk->database->checkpoint_if_due();
+}
+
+void write_documents(persistence_pointer self) {
+  for (auto& [path, save] : std::exchange(self->state.saves, {})) {
+    auto saved = self->state.disk->documents->save(path, save.text);
+    for (auto& promise : save.promises) {
+      if (saved)
+        promise.deliver(caf::ok_atom::value);
+      else
+        promise.deliver(to_caf(saved.error()));
+    }
+  }
+}
+
+void flush(persistence_pointer self) {
+  write_batch(self);
+  write_documents(self);
+  stop_if_broken(self);
+}
+
+caf::result<commit_ack> take_commit(persistence_pointer self,
+                                    commit_request& request) {
+  auto& st = self->state;
+  if (st.batch.size() >= st.disk->settings.max_pending)
+    return make_error(errc::overloaded,
+                      fmt::format("{} commits wait for the disk, as many as "
+                                  "storage.max-pending allows",
+                                  st.batch.size()));
+  auto rp = self->make_response_promise<commit_ack>();
+  st.batch.push_back(std::move(request));
+  st.promises.push_back(rp);
+  schedule_flush(self);
+  return rp;
+}
+
+caf::result<caf::ok_atom> take_document(persistence_pointer self,
+                                        const std::string& path,
+                                        std::string& text) {
+  auto& save = self->state.saves[path];
+  save.text = std::move(text);
+  save.promises.push_back(self->make_response_promise<caf::ok_atom>());
+  schedule_flush(self);
+  return save.promises.back();
+}
+
+/// Answers with what `f` makes of the database, behind all that came before.
+template <class F>
+auto with_database(persistence_pointer self, F f) {
+  flush(self);
+  auto result = to_result(f(*self->state.disk->database));
+  stop_if_broken(self);
+  return result;
+}
+
+caf::result<caf::ok_atom> done(expected<void> result) {
+  if (!result)
+    return to_caf(result.error());
+  return caf::ok_atom::value;
+}
+
+} // namespace
+
+std::string persistence_state::status() const {
+  auto& db = *disk->database;
+  auto sessions = json::object();
+  for (auto phase :
+       {session_phase::running, session_phase::paused, session_phase::done,
+        session_phase::failed, session_phase::cancelled})
+    sessions[to_string(phase)] = db.count(phase);
+  return json{{"sessions", std::move(sessions)},
+              {"commits", db.commits()},
+              {"syncs", db.syncs()},
+              {"largest_batch", largest_batch},
+              {"pending", batch.size()},
+              {"log_pages", db.log_pages()},
+              {"checkpoints", db.checkpoints()},
+              {"writable", !db.broken() && !disk->documents->broken()}}
+    .dump();
+}
+
+expected<std::shared_ptr<storage>>
+open_storage(const persistence_settings& settings, std::unique_ptr<disk> files,
+             const environment& env) {
+  auto result = std::make_shared<storage>();
+  result->settings = settings;
+  result->files = std::move(files);
+  result->documents
+    = std::make_unique<documents>(*result->files, settings.directory);
+  if (auto cleaned = result->documents->clean(); !cleaned)
+    return tl::unexpected<failure>{cleaned.error()};
+  auto opened = database::open(settings, env);
+  if (!opened)
+    return tl::unexpected<failure>{opened.error()};
+  result->database = std::move(*opened);
+  return result;
+}
+
+persistence_impl::behavior_type persistence(persistence_pointer self,
+                                            std::shared_ptr<storage> disk,
+                                            status_sink_actor sink) {
+  self->state.disk = std::move(disk);
+  self->state.sink = std::move(sink);
+  return {
+    // -- sessions -------------------------------------------------------------
+    [=](commit_atom, commit_request& request) {
+      return take_commit(self, request);
+    },
+    [=](load_atom, const std::string& id) {
+      return with_database(self, [&](auto& db) { return db.load(id); });
+    },
+    [=](find_atom, const std::string& prefix) {
+      return with_database(self, [&](auto& db) { return db.find(prefix); });
+    },
+    [=](list_atom, const session_list_request& request) {
+      return with_database(self, [&](auto& db) { return db.list(request); });
+    },
+    [=](scan_atom, const scan_request& request) {
+      return with_database(self, [&](auto& db) { return db.scan(request); });
+    },
+    [=](erase_atom, const std::vector<std::string>& ids) {
+      return with_database(self, [&](auto& db) { return db.erase(ids); });
+    },
+    [=](log_atom, const std::string& id, std::uint64_t after) {
+      return with_database(self, [&](auto& db) { return db.log(id, after); });
+    },
+    // -- shared state ---------------------------------------------------------
+    [=](spaces_atom) {
+      return with_database(self, [&](auto& db) { return db.spaces(); });
+    },
+    [=](list_atom, const std::string& space, const std::string& prefix,
+        std::uint32_t limit) {
+      return with_database(
+        self, [&](auto& db) { return db.keys(space, prefix, limit); });
+    },
+    [=](get_atom, const state_key& where) {
+      return with_database(self, [&](auto& db) { return db.get(where); });
+    },
+    [=](set_atom, const state_key& where,
+        const std::string& value) -> caf::result<std::uint64_t> {
+      if (auto ok = parse_json(value, "the value"); !ok)
+        return to_caf(ok.error());
+      return with_database(self,
+                           [&](auto& db) { return db.set(where, value); });
+    },
+    [=](delete_atom, const state_key& where) {
+      return with_database(self, [&](auto& db) { return db.remove(where); });
+    },
+    // -- documents ------------------------------------------------------------
+    [=](save_atom, const std::string& path, std::string& text) {
+      return take_document(self, path, text);
+    },
+    [=](read_atom, const std::string& path) -> caf::result<std::string> {
+      flush(self);
+      auto text = self->state.disk->documents->read(path);
+      if (!text)
+        return to_caf(text.error());
+      return text->value_or(std::string{});
+    },
+    [=](remove_atom, const std::string& path) {
+      flush(self);
+      return done(self->state.disk->documents->remove(path));
+    },
+    // -- the node -------------------------------------------------------------
+    [=](report_atom) {
+      self->send(self->state.sink, report_atom::value, "storage",
+                 self->state.status());
+    },
+    [=](stop_atom) -> caf::result<caf::ok_atom> {
+      flush(self);
+      self->quit(caf::exit_reason::user_shutdown);
+      return caf::ok_atom::value;
+    },
+    // -- the actor itself -----------------------------------------------------
+    [=](flush_atom) {
+      self->state.flush_due = false;
+      flush(self);
+    },
+  };
+}
+
+} // namespace muster

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/persistence/sqlite.hpp"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace muster::sqlite {
+
+namespace {
+
+error make_error(sqlite3* handle, int code) {
+  return {code, sqlite3_system_errno(handle), sqlite3_errmsg(handle)};
+}
+
+bool is_no_room(const error& e) {
+  return (e.code & 0xff) == SQLITE_FULL || e.system_error == ENOSPC
+         || e.system_error == EDQUOT || e.system_error == EFBIG;
+}
+
+bool is_read_only(const error& e) {
+  auto primary = e.code & 0xff;
+  return primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN
+         || primary == SQLITE_PERM || e.system_error == EROFS;
+}
+
+bool is_sync(int code) {
+  return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
+} // namespace
+
+bool is_final(const error& e) {
+  if (is_sync(e.code))
+    return true;
+  return (e.code & 0xff) == SQLITE_IOERR && !is_no_room(e) && !is_read_only(e);
+}
+
+failure to_failure(const error& e, std::string_view file) {
+  auto why = e.system_error != 0 ? fmt::format("{} ({})", e.message,
+                                               std::strerror(e.system_error))
+                                 : e.message;
+  if (!is_sync(e.code) && is_no_room(e))
+    return {errc::storage_full,
+            fmt::format("there is no room to write to '{}': {}; free some and "
+                        "try again",
+                        file, why)};
+  if (!is_sync(e.code) && is_read_only(e))
+    return {errc::read_only,
+            fmt::format("'{}' cannot be written: {}", file, why)};
+  switch (e.code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_FORMAT:
+      return {errc::registry_corrupted,
+              fmt::format("'{}' cannot be read as a database: {}; it was left "
+                          "as it is",
+                          file, why)};
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return {errc::in_use,
+              fmt::format("'{}' is in use by another program: {}", file, why)};
+    default:
+      return {errc::storage_failed,
+              fmt::format("the disk failed at '{}': {}", file, why)};
+  }
+}
+
+// -- statement ----------------------------------------------------------------
+
+statement::statement(sqlite3* connection, const char* sql)
+  : connection_(connection) {
+  sqlite3_stmt* result = nullptr;
+  check(sqlite3_prepare_v3(connection, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                           &result, nullptr));
+  statement_.reset(result);
+}
+
+statement& statement::bind(std::int64_t value) {
+  check(sqlite3_bind_int64(statement_.get(), next_++, value));
+  return *this;
+}
+
+statement& statement::bind(std::string_view text) {
+  // Not copied: statements run before their arguments end.
+  check(sqlite3_bind_text64(statement_.get(), next_++,
+                            text.data() != nullptr ? text.data() : "",
+                            text.size(), SQLITE_STATIC, SQLITE_UTF8));
+  return *this;
+}
+
+statement& statement::bind_blob(std::string_view bytes) {
+  check(sqlite3_bind_blob64(statement_.get(), next_++,
+                            bytes.data() != nullptr ? bytes.data() : "",
+                            bytes.size(), SQLITE_STATIC));
+  return *this;
+}
+
+statement& statement::bind_null() {
+  check(sqlite3_bind_null(statement_.get(), next_++));
+  return *this;
+}
+
+bool statement::step() {
+  auto code = sqlite3_step(statement_.get());
+  if (code == SQLITE_ROW)
+    return true;
+  if (code == SQLITE_DONE) {
+    reset();
+    return false;
+  }
+  auto failed = make_error(connection_, sqlite3_extended_errcode(connection_));
+  reset();
+  throw failed;
+}
+
+void statement::run() {
+  while (step()) {
+    // nop
+  }
+}
+
+void statement::reset() {
+  // Repeats the error of the last step, which was reported there.
+  sqlite3_reset(statement_.get());
+  next_ = 1;
+}
+
+std::int64_t statement::integer(int column) const {
+  return sqlite3_column_int64(statement_.get(), column);
+}
+
+std::string statement::text(int column) const {
+  auto* bytes = sqlite3_column_blob(statement_.get(), column);
+  auto size = sqlite3_column_bytes(statement_.get(), column);
+  if (bytes == nullptr)
+    return {};
+  return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
+}
+
+bool statement::is_null(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
+void statement::check(int code) {
+  if (code == SQLITE_OK)
+    return;
+  auto failed = make_error(connection_, code);
+  if (statement_)
+    reset();
+  throw failed;
+}
+
+void statement::finalize::operator()(sqlite3_stmt* statement) const {
+  sqlite3_finalize(statement);
+}
+
+// -- connection ---------------------------------------------------------------
+
+connection::connection(const std::string& path,
+                       const std::string& file_system) {
+  sqlite3* handle = nullptr;
+  auto code = sqlite3_open_v2(
+    path.c_str(), &handle,
+    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX
+      | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE,
+    file_system.empty() ? nullptr : file_system.c_str());
+  handle_.reset(handle);
+  check(code);
+  sqlite3_wal_hook(handle, &connection::on_commit, this);
+}
+
+void connection::run(const char* sql) {
+  check(sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr));
+}
+
+std::int64_t connection::number(const char* sql) {
+  statement query{handle_.get(), sql};
+  return query.step() ? query.integer(0) : 0;
+}
+
+std::string connection::text(const char* sql) {
+  statement query{handle_.get(), sql};
+  return query.step() ? query.text(0) : std::string{};
+}
+
+std::int64_t connection::last_row() const {
+  return sqlite3_last_insert_rowid(handle_.get());
+}
+
+std::int64_t connection::changes() const {
+  return sqlite3_changes64(handle_.get());
+}
+
+bool connection::is_read_only() const {
+  return sqlite3_db_readonly(handle_.get(), "main") == 1;
+}
+
+bool connection::in_transaction() const {
+  return sqlite3_get_autocommit(handle_.get()) == 0;
+}
+
+void connection::checkpoint() {
+  int pages = 0;
+  int copied = 0;
+  check(sqlite3_wal_checkpoint_v2(handle_.get(), nullptr,
+                                  SQLITE_CHECKPOINT_PASSIVE, &pages, &copied));
+  log_pages_ = static_cast<std::uint64_t>(pages - copied);
+}
+
+void connection::check(int code) const {
+  if (code != SQLITE_OK)
+    throw make_error(handle_.get(), sqlite3_extended_errcode(handle_.get()));
+}
+
+int connection::on_commit(void* self, sqlite3*, const char*, int pages) {
+  static_cast<connection*>(self)->log_pages_
+    = static_cast<std::uint64_t>(pages);
+  return SQLITE_OK;
+}
+
+void connection::close::operator()(sqlite3* handle) const {
+  sqlite3_close_v2(handle);
+}
+
+} // namespace muster::sqlite

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/persistence/state_directory.hpp"
+
+#include "actors/persistence/disk.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace muster {
+
+namespace {
+
+constexpr const char* lock_name = "lock";
+
+tl::unexpected<failure> failed(std::string_view what, const std::string& path) {
+  return tl::unexpected<failure>{disk_failure(errno, what, path)};
+}
+
+/// Creates the directory and all above it that are missing.
+expected<void> make_directories(const std::filesystem::path& path) {
+  std::error_code code;
+  if (std::filesystem::is_directory(path, code))
+    return {};
+  if (path.has_parent_path() && path.parent_path() != path)
+    if (auto made = make_directories(path.parent_path()); !made)
+      return made;
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    return failed("create", path);
+  return {};
+}
+
+/// What stands in the lock: the process that holds it.
+std::string holder(int lock) {
+  char text[32] = {};
+  if (::pread(lock, text, sizeof(text) - 1, 0) <= 0 || std::atol(text) <= 0)
+    return "another process";
+  return fmt::format("the process {}", std::atol(text));
+}
+
+} // namespace
+
+expected<std::unique_ptr<state_directory>>
+state_directory::open(const std::string& path) {
+  std::error_code code;
+  auto absolute = std::filesystem::absolute(path, code).lexically_normal();
+  if (auto made = make_directories(absolute); !made)
+    return tl::unexpected<failure>{made.error()};
+  struct stat info {};
+  if (::stat(absolute.c_str(), &info) != 0)
+    return failed("look at", absolute);
+  if (!S_ISDIR(info.st_mode))
+    return fail(errc::invalid_argument,
+                fmt::format("the state directory '{}' is no directory",
+                            absolute.string()));
+  if ((info.st_mode & 077) != 0 && ::chmod(absolute.c_str(), 0700) != 0)
+    return failed("close to others", absolute);
+  auto lock_path = (absolute / lock_name).string();
+  auto lock = ::open(lock_path.c_str(),
+                     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (lock < 0)
+    return failed("open", lock_path);
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    auto reason = errno;
+    auto who = holder(lock);
+    ::close(lock);
+    if (reason != EWOULDBLOCK)
+      return tl::unexpected<failure>{disk_failure(reason, "lock", lock_path)};
+    return fail(errc::in_use,
+                fmt::format("the state directory '{}' is in use by {}; stop "
+                            "that node, or give another directory",
+                            absolute.string(), who));
+  }
+  auto text = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(lock, 0) != 0
+      || ::pwrite(lock, text.data(), text.size(), 0)
+           != static_cast<ssize_t>(text.size())) {
+    auto reason = errno;
+    ::close(lock);
+    return tl::unexpected<failure>{disk_failure(reason, "write", lock_path)};
+  }
+  return std::unique_ptr<state_directory>{
+    new state_directory(absolute.string(), lock)};
+}
+
+state_directory::state_directory(std::string path, int lock)
+  : path_(std::move(path)), lock_(lock) {
+  // nop
+}
+
+state_directory::~state_directory() {
+  ::close(lock_);
+}
+
+} // namespace muster

@@ -1,0 +1,831 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/session/session.hpp"
+
+#include "actors/session/snapshot.hpp"
+
+#include "messages/session_json.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace muster {
+
+namespace {
+
+using session_pointer = session_impl::stateful_pointer<session_actor_state>;
+
+void perform(session_pointer self, session_effects effects);
+
+void leave(session_pointer self, failure why);
+
+std::int64_t now_ms(session_pointer self) {
+  return self->state.context->env.wall_ms();
+}
+
+const std::string& id_of(session_pointer self) {
+  return self->state.core->view().session_id;
+}
+
+/// Runs a handler; what goes wrong in it ends this session and no other.
+template <class F>
+void guarded(session_pointer self, F f) {
+  try {
+    f();
+  } catch (const std::exception& error) {
+    leave(self, {errc::internal, fmt::format("session '{}' broke down: {}",
+                                             id_of(self), error.what())});
+  }
+}
+
+// -- requests that wait -------------------------------------------------------
+
+/// Runs `f` now, or once the history was loaded.
+template <class F>
+void when_loaded(session_pointer self, F f) {
+  if (self->state.loaded)
+    f();
+  else
+    self->state.parked.emplace_back(std::move(f));
+}
+
+/// Answers with what `f` gives once the history is there.
+template <class T, class F>
+caf::result<T> answer_with(session_pointer self, F f) {
+  auto rp = self->make_response_promise<T>();
+  when_loaded(self, [=]() mutable {
+    if (self->state.ended) {
+      rp.deliver(to_caf(*self->state.ended));
+      return;
+    }
+    expected<T> result = f();
+    if (result)
+      rp.deliver(std::move(*result));
+    else
+      rp.deliver(to_caf(result.error()));
+  });
+  return rp;
+}
+
+/// Passes a request on to the core, which answers by its ticket.
+template <class T, class F>
+caf::result<T> ask_core(session_pointer self, F f) {
+  auto rp = self->make_response_promise<T>();
+  when_loaded(self, [=]() mutable {
+    auto& st = self->state;
+    if (st.ended) {
+      rp.deliver(to_caf(*st.ended));
+      return;
+    }
+    auto number = ++st.next_ticket;
+    st.promises.emplace(number, rp);
+    guarded(self, [&] { perform(self, f(number)); });
+  });
+  return rp;
+}
+
+/// Takes the promise of a ticket.
+session_actor_state::promise claim(session_pointer self, ticket number) {
+  auto node = self->state.promises.extract(number);
+  return std::move(node.mapped());
+}
+
+void refuse(session_actor_state::promise& promise, const failure& why) {
+  std::visit([&](auto& x) { x.deliver(to_caf(why)); }, promise);
+}
+
+// -- observers and awaiters ---------------------------------------------------
+
+void send_progress(session_pointer self, session_actor_state::observer& o) {
+  if (!o.progress)
+    return;
+  auto delivery = o.progress->next(self->state.ring);
+  if (delivery.lagged > 0)
+    self->send(o.handle, lagged_atom::value, id_of(self), delivery.lagged);
+  for (auto& event : delivery.events)
+    self->send(o.handle, std::move(event));
+}
+
+template <class Predicate>
+void remove_observers(session_pointer self, Predicate is_gone) {
+  auto& observers = self->state.observers;
+  observers.erase(std::remove_if(observers.begin(), observers.end(), is_gone),
+                  observers.end());
+  self->state.core->observed = !observers.empty();
+}
+
+/// A client or an observer is gone.
+void forget(session_pointer self, const caf::actor_addr& who) {
+  auto& awaiters = self->state.awaiters;
+  awaiters.erase(std::remove_if(awaiters.begin(), awaiters.end(),
+                                [&](auto& x) { return x.client == who; }),
+                 awaiters.end());
+  remove_observers(self, [&](auto& x) { return x.handle.address() == who; });
+}
+
+/// Whether a wait is over.
+bool is_reached(session_phase phase, wait_for what) {
+  return what == wait_for::end ? is_terminal(phase)
+                               : phase != session_phase::running;
+}
+
+/// Answers those whose wait is over.
+void answer_awaiters(session_pointer self) {
+  auto& st = self->state;
+  auto phase = st.core->fold().phase();
+  auto over = std::stable_partition(
+    st.awaiters.begin(), st.awaiters.end(),
+    [=](auto& x) { return !is_reached(phase, x.what); });
+  for (auto i = over; i != st.awaiters.end(); ++i) {
+    self->demonitor(i->client);
+    i->promise.deliver(st.core->view());
+  }
+  st.awaiters.erase(over, st.awaiters.end());
+}
+
+// -- coming and going ---------------------------------------------------------
+
+/// Whether nobody would miss the actor.
+bool may_leave(session_pointer self) {
+  auto& st = self->state;
+  return st.loaded && st.core->is_idle() && !st.core->has_machine()
+         && st.promises.empty() && st.observers.empty() && st.awaiters.empty()
+         && st.reading == 0;
+}
+
+/// Tells the registry when the actor has become superfluous.
+void offer_to_leave(session_pointer self) {
+  auto& st = self->state;
+  if (st.offered_to_leave || st.stopping || st.ended || !may_leave(self))
+    return;
+  st.offered_to_leave = true;
+  self->send(st.owner, leave_atom::value, id_of(self));
+}
+
+/// Ends the actor; whoever still waits is told why.
+void leave(session_pointer self, failure why) {
+  auto& st = self->state;
+  st.ended = std::move(why);
+  for (auto& [number, promise] : std::exchange(st.promises, {}))
+    refuse(promise, *st.ended);
+  for (auto& waiting : std::exchange(st.awaiters, {}))
+    waiting.promise.deliver(to_caf(*st.ended));
+  for (auto& request : std::exchange(st.parked, {}))
+    request();
+  st.host.reset();
+  self->quit();
+}
+
+/// Leaves once nothing is on its way to the disk.
+void leave_when_written(session_pointer self) {
+  auto& st = self->state;
+  if (st.stopping && !st.ended && !st.core->is_committing())
+    leave(self, {errc::shutting_down,
+                 fmt::format("the node is about to stop; session '{}' goes on "
+                             "when it is started again",
+                             id_of(self))});
+}
+
+// -- the strategy -------------------------------------------------------------
+
+void tell_about_machine(session_pointer self) {
+  auto& st = self->state;
+  self->send(st.owner, machine_atom::value, id_of(self), st.core->view().seq,
+             st.host != nullptr);
+}
+
+void start_host(session_pointer self, strategy_start what) {
+  auto& st = self->state;
+  st.host = st.context->make_host();
+  ++st.host_number;
+  st.host_due = true;
+  st.touched_ns = st.context->env.steady_ns();
+  what.session_id = id_of(self);
+  what.log_lines = st.core->log_lines();
+  st.host->start(std::move(what));
+  tell_about_machine(self);
+}
+
+/// The history of a stored session, with the text of its script put back.
+expected<strategy_start> assemble(const stored_session& stored) {
+  strategy_start what;
+  for (auto& batch : stored.events) {
+    std::string code_hash;
+    auto events = decode_history(batch.payload, code_hash);
+    if (!events)
+      return tl::unexpected<failure>{events.error()};
+    if (!code_hash.empty()) {
+      auto i = std::find_if(stored.sources.begin(), stored.sources.end(),
+                            [&](auto& x) { return x.hash == code_hash; });
+      if (i == stored.sources.end())
+        return fail(errc::registry_corrupted,
+                    fmt::format("the text of the script of session '{}' is "
+                                "missing",
+                                stored.session_id));
+      std::get<spawned_event>(events->front().body).spec.code = i->text;
+    }
+    std::move(events->begin(), events->end(), std::back_inserter(what.events));
+  }
+  what.sources = stored.sources;
+  return what;
+}
+
+void rebuild_host(session_pointer self, const stored_session& stored,
+                  std::vector<state_key> contended) {
+  auto what = assemble(stored);
+  if (!what) {
+    perform(self, self->state.core->machine_failed());
+    return;
+  }
+  what->contended = std::move(contended);
+  start_host(self, std::move(*what));
+}
+
+/// Passes on what the strategy asks, and the answer back.
+void ask_disk(session_pointer self, const host_call& call) {
+  auto& st = self->state;
+  auto number = st.host_number;
+  auto resolve = [=](host_result result) {
+    auto& now = self->state;
+    if (now.host_number != number || !now.host)
+      return;
+    now.host->resolve(std::move(result));
+    now.host_due = true;
+    perform(self, {});
+  };
+  auto give_up = [=](const caf::error&) {
+    // Without an answer the script cannot go on; it is run again later.
+    if (self->state.host_number == number)
+      perform(self, self->state.core->machine_failed());
+  };
+  auto& disk = st.context->persistence;
+  if (call.what == host_call::kind::state_get) {
+    self->request(disk, caf::infinite, get_atom::value, call.where)
+      .then(
+        [=](state_value& x) {
+          resolve({std::move(x.value), x.version});
+        },
+        give_up);
+    return;
+  }
+  self
+    ->request(disk, caf::infinite, list_atom::value, call.where.space,
+              std::string{}, std::uint32_t{0})
+    .then(
+      [=](std::vector<state_entry>& entries) {
+        auto keys = json::array();
+        for (auto& entry : entries)
+          keys.push_back(std::move(entry.key));
+        resolve({keys.dump(), 0});
+      },
+      give_up);
+}
+
+/// Gives the strategy one slice.
+void advance(session_pointer self) {
+  auto& st = self->state;
+  st.host_due = false;
+  auto report = st.host->advance();
+  for (auto& line : st.host->take_logs())
+    st.core->unwritten_log.push_back(std::move(line));
+  if (std::holds_alternative<host_busy>(report))
+    self->send(self, advance_atom::value, st.host_number);
+  else if (std::holds_alternative<host_restored>(report))
+    st.core->machine_restored();
+  else if (auto* call = std::get_if<host_call>(&report))
+    ask_disk(self, *call);
+  else if (auto* step = std::get_if<strategy_step>(&report))
+    perform(self, st.core->machine_stopped(std::move(*step), now_ms(self)));
+}
+
+/// Sets the timer that gives the virtual machine back.
+void arm_expiry(session_pointer self, std::chrono::nanoseconds after) {
+  auto& st = self->state;
+  if (st.expiry_armed || !st.core->has_machine())
+    return;
+  st.expiry_armed = true;
+  self->delayed_send(self, after, beat_atom::value, session_timer::expiry);
+}
+
+void expire(session_pointer self) {
+  auto& st = self->state;
+  auto patience
+    = std::chrono::nanoseconds{st.context->settings.passivate_after};
+  auto idle
+    = std::chrono::nanoseconds{st.context->env.steady_ns() - st.touched_ns};
+  st.expiry_armed = false;
+  if (idle < patience)
+    arm_expiry(self, patience - idle);
+  else
+    perform(self, st.core->passivate());
+}
+
+// -- the effects of the core --------------------------------------------------
+
+void on(session_pointer self, write_events& x) {
+  self
+    ->request(self->state.context->persistence, caf::infinite,
+              commit_atom::value, std::move(x.request))
+    .then(
+      [=](const commit_ack& ack) {
+        guarded(self, [&] {
+          perform(self, self->state.core->committed(ack, now_ms(self)));
+        });
+      },
+      [=](const caf::error& error) {
+        guarded(self, [&] {
+          perform(self,
+                  self->state.core->refused(from_caf(error), now_ms(self)));
+        });
+      });
+}
+
+void on(session_pointer self, build_machine& x) {
+  auto& st = self->state;
+  if (!x.at_hand.empty()) {
+    strategy_start what;
+    what.events = std::move(x.at_hand);
+    what.contended = std::move(x.contended);
+    start_host(self, std::move(what));
+    return;
+  }
+  if (auto stored = std::exchange(st.at_hand, std::nullopt)) {
+    rebuild_host(self, *stored, std::move(x.contended));
+    return;
+  }
+  auto number = ++st.host_number;
+  self
+    ->request(st.context->persistence, caf::infinite, load_atom::value,
+              id_of(self))
+    .then(
+      [=, contended = std::move(x.contended)](const stored_session& stored) {
+        if (self->state.host_number != number)
+          return;
+        guarded(self, [&] {
+          rebuild_host(self, stored, contended);
+          perform(self, {});
+        });
+      },
+      [=](const caf::error&) {
+        if (self->state.host_number == number)
+          perform(self, self->state.core->machine_failed());
+      });
+}
+
+void on(session_pointer self, feed_machine& x) {
+  auto& st = self->state;
+  st.host->answer(std::move(x.answers));
+  st.host_due = true;
+  st.touched_ns = st.context->env.steady_ns();
+}
+
+void on(session_pointer self, drop_machine&) {
+  auto& st = self->state;
+  // One that is only on its way is not wanted any more either.
+  ++st.host_number;
+  st.host_due = false;
+  if (!st.host)
+    return;
+  st.host.reset();
+  tell_about_machine(self);
+}
+
+void on(session_pointer self, reply_feed& x) {
+  auto promise = claim(self, x.to);
+  std::get<caf::typed_response_promise<feed_reply>>(promise).deliver(
+    std::move(x.reply));
+}
+
+void on(session_pointer self, reply_view& x) {
+  auto promise = claim(self, x.to);
+  if (auto* wants_id
+      = std::get_if<caf::typed_response_promise<std::string>>(&promise))
+    wants_id->deliver(x.view.session_id);
+  else
+    std::get<caf::typed_response_promise<session_view>>(promise).deliver(
+      std::move(x.view));
+}
+
+void on(session_pointer self, reply_refusal& x) {
+  auto promise = claim(self, x.to);
+  refuse(promise, x.why);
+}
+
+void on(session_pointer self, publish_events& x) {
+  auto& st = self->state;
+  for (std::size_t i = 0; i < x.progress.size(); ++i)
+    st.ring.push({id_of(self), x.first_seq + i, std::move(x.progress[i]),
+                  x.last && i + 1 == x.progress.size()});
+  for (auto& o : st.observers)
+    send_progress(self, o);
+}
+
+void on(session_pointer self, arm_commit_time&) {
+  self->delayed_send(self, self->state.context->settings.commit_after,
+                     beat_atom::value, session_timer::commit);
+}
+
+void on(session_pointer self, arm_retry&) {
+  self->delayed_send(self, self->state.context->settings.retry_after,
+                     beat_atom::value, session_timer::retry);
+}
+
+void on(session_pointer self, vanish&) {
+  leave(self, {errc::not_found,
+               fmt::format("session '{}' could not be kept", id_of(self))});
+}
+
+/// Does what the core decided, and whatever follows from it at once.
+void perform(session_pointer self, session_effects effects) {
+  for (auto& effect : effects)
+    std::visit([=](auto& x) { on(self, x); }, effect);
+  auto& st = self->state;
+  if (st.ended)
+    return;
+  if (st.host_due && !st.stopping)
+    advance(self);
+  if (st.ended)
+    return;
+  if (!st.awaiters.empty())
+    answer_awaiters(self);
+  arm_expiry(self, st.context->settings.passivate_after);
+  leave_when_written(self);
+  offer_to_leave(self);
+}
+
+// -- loading ------------------------------------------------------------------
+
+void finish_loading(session_pointer self) {
+  auto& st = self->state;
+  st.loaded = true;
+  for (auto& request : std::exchange(st.parked, {}))
+    request();
+}
+
+void load(session_pointer self) {
+  self
+    ->request(self->state.context->persistence, caf::infinite, load_atom::value,
+              id_of(self))
+    .then(
+      [=](stored_session& stored) {
+        guarded(self, [&] {
+          auto& st = self->state;
+          auto effects = st.core->restore(stored);
+          if (!effects) {
+            leave(self, effects.error());
+            return;
+          }
+          st.at_hand = std::move(stored);
+          st.loaded = true;
+          perform(self, std::move(*effects));
+          st.at_hand.reset();
+          finish_loading(self);
+        });
+      },
+      [=](const caf::error& error) { leave(self, from_caf(error)); });
+}
+
+// -- verbs --------------------------------------------------------------------
+
+/// The first event of a new session.
+spawned_event first_event(session_pointer self, session_spec spec) {
+  auto seed = self->state.context->env.random();
+  return spawned_event{std::move(spec),
+                       fmt::format("{:016x}{:016x}", seed[0], seed[1]),
+                       self->state.context->versions};
+}
+
+/// Asks the disk for something that a client waits for; the actor stays until
+/// then.
+template <class T, class F, class OnError, class... Ts>
+void read_disk(session_pointer self, F f, OnError on_error, Ts... request) {
+  ++self->state.reading;
+  auto done = [=] {
+    --self->state.reading;
+    offer_to_leave(self);
+  };
+  self->request(self->state.context->persistence, caf::infinite, request...)
+    .then(
+      [=](T& x) mutable {
+        f(std::move(x));
+        done();
+      },
+      [=](caf::error& error) mutable {
+        on_error(std::move(error));
+        done();
+      });
+}
+
+/// Reads lines of the log, those on disk and those that are not there yet.
+template <class F, class OnError>
+void with_log(session_pointer self, std::uint64_t after, F f,
+              OnError on_error) {
+  auto add_unwritten = [=](std::vector<log_line> lines) mutable {
+    for (auto& line : self->state.core->unwritten_log)
+      if (line.number > after)
+        lines.push_back(line);
+    f(std::move(lines));
+  };
+  read_disk<std::vector<log_line>>(self, add_unwritten, on_error,
+                                   log_atom::value, id_of(self), after);
+}
+
+/// Reads the whole history.
+template <class F, class OnError>
+void with_history(session_pointer self, F f, OnError on_error) {
+  auto decode = [=](const stored_session& stored) mutable {
+    auto start = assemble(stored);
+    if (start)
+      f(std::move(start->events));
+    else
+      on_error(to_caf(start.error()));
+  };
+  read_disk<stored_session>(self, decode, on_error, load_atom::value,
+                            id_of(self));
+}
+
+/// Runs `f` with a promise once the history was loaded.
+template <class T, class F>
+caf::result<T> promise_with(session_pointer self, F f) {
+  auto rp = self->make_response_promise<T>();
+  when_loaded(self, [=]() mutable {
+    if (self->state.ended)
+      rp.deliver(to_caf(*self->state.ended));
+    else
+      f(rp);
+  });
+  return rp;
+}
+
+template <class T>
+auto refuse_with(caf::typed_response_promise<T> rp) {
+  return [=](caf::error error) mutable { rp.deliver(std::move(error)); };
+}
+
+caf::result<std::string> snapshot(session_pointer self,
+                                  snapshot_options options) {
+  using promise = caf::typed_response_promise<std::string>;
+  return promise_with<std::string>(self, [=](promise rp) {
+    auto& core = *self->state.core;
+    auto lines = core.log_lines() + core.unwritten_log.size();
+    auto after = lines > snapshot_logs ? lines - snapshot_logs : 0;
+    auto finish = [=](snapshot_sources sources) mutable {
+      rp.deliver(
+        snapshot_json(self->state.core->fold(), options, sources, now_ms(self))
+          .dump());
+    };
+    auto add_history = [=](std::vector<log_line> logs) mutable {
+      if (!options.history) {
+        finish({std::move(logs), {}});
+        return;
+      }
+      auto add_newest = [=](history events) mutable {
+        auto all = transcript_of(events);
+        if (all.size() > snapshot_exchanges)
+          all.erase(all.begin(), all.end() - snapshot_exchanges);
+        finish({logs, std::move(all)});
+      };
+      with_history(self, add_newest, refuse_with(rp));
+    };
+    with_log(self, after, add_history, refuse_with(rp));
+  });
+}
+
+caf::result<std::string> transcript(session_pointer self) {
+  using promise = caf::typed_response_promise<std::string>;
+  return promise_with<std::string>(self, [=](promise rp) {
+    auto finish = [=](history events) mutable {
+      rp.deliver(transcript_json(transcript_of(events)).dump());
+    };
+    with_history(self, finish, refuse_with(rp));
+  });
+}
+
+caf::result<std::vector<log_line>> log(session_pointer self,
+                                       std::uint64_t after) {
+  using promise = caf::typed_response_promise<std::vector<log_line>>;
+  return promise_with<std::vector<log_line>>(self, [=](promise rp) {
+    auto finish = [=](std::vector<log_line> lines) mutable {
+      rp.deliver(std::move(lines));
+    };
+    with_log(self, after, finish, refuse_with(rp));
+  });
+}
+
+caf::result<session_view> await(session_pointer self, wait_for what,
+                                caf::actor client) {
+  using promise = caf::typed_response_promise<session_view>;
+  return promise_with<session_view>(self, [=](promise rp) mutable {
+    auto& st = self->state;
+    if (is_reached(st.core->fold().phase(), what)) {
+      rp.deliver(st.core->view());
+      return;
+    }
+    auto address = client.address();
+    auto i = std::find_if(st.awaiters.begin(), st.awaiters.end(),
+                          [&](auto& x) { return x.client == address; });
+    if (i == st.awaiters.end()) {
+      self->monitor(client);
+      st.awaiters.push_back({address, what, rp});
+      return;
+    }
+    i->promise.deliver(make_error(
+      errc::conflict,
+      fmt::format("a later wait of the same client for session '{}' has taken "
+                  "the place of this one",
+                  id_of(self))));
+    i->what = what;
+    i->promise = rp;
+  });
+}
+
+/// What an observer would have seen of events `after + 1` to `last`.
+std::vector<observed_event>
+replay_progress(const std::string& id, const history& events,
+                std::uint64_t after, std::uint64_t last) {
+  std::vector<observed_event> out;
+  session_fold fold{id};
+  for (auto& event : events) {
+    auto before = fold.phase();
+    fold.apply(event);
+    auto seq = fold.view().seq;
+    if (seq > last)
+      break;
+    if (seq <= after)
+      continue;
+    observed_event shown{id, seq, {}, is_terminal(fold.phase())};
+    for (auto& item : progress_json(event, before, fold.view()))
+      shown.progress.push_back(item.dump());
+    out.push_back(std::move(shown));
+  }
+  return out;
+}
+
+/// Begins to send events to an observer, past ones first.
+void begin_observation(session_pointer self, const observer_actor& handle,
+                       std::uint64_t seq, std::vector<observed_event> backlog) {
+  auto& st = self->state;
+  for (auto& o : st.observers)
+    if (o.handle == handle) {
+      o.progress.emplace(seq, std::move(backlog),
+                         st.context->settings.observer_window);
+      send_progress(self, o);
+    }
+}
+
+caf::result<session_view> observe(session_pointer self, std::uint64_t after,
+                                  observer_actor handle) {
+  using promise = caf::typed_response_promise<session_view>;
+  return promise_with<session_view>(self, [=](promise rp) mutable {
+    auto& st = self->state;
+    remove_observers(self, [&](auto& x) { return x.handle == handle; });
+    self->monitor(handle);
+    st.observers.push_back({handle, std::nullopt});
+    st.core->observed = true;
+    auto seq = st.core->view().seq;
+    rp.deliver(st.core->view());
+    if (after < seq) {
+      auto begin = [=](history events) {
+        begin_observation(self, handle, seq,
+                          replay_progress(id_of(self), events, after, seq));
+      };
+      // What cannot be read again counts as missed.
+      auto skip = [=](const caf::error&) {
+        begin_observation(self, handle, after, {});
+      };
+      with_history(self, begin, skip);
+      return;
+    }
+    std::vector<observed_event> backlog;
+    if (is_terminal(st.core->fold().phase()))
+      backlog.push_back({id_of(self), seq, {}, true});
+    begin_observation(self, handle, seq, std::move(backlog));
+  });
+}
+
+void acknowledge(session_pointer self, std::uint64_t seq,
+                 const observer_actor& handle) {
+  auto& st = self->state;
+  for (auto& o : st.observers)
+    if (o.handle == handle && o.progress) {
+      o.progress->acknowledge(seq);
+      send_progress(self, o);
+    }
+  remove_observers(self,
+                   [](auto& x) { return x.progress && x.progress->is_over(); });
+  offer_to_leave(self);
+}
+
+void on_timer(session_pointer self, session_timer timer) {
+  auto& st = self->state;
+  switch (timer) {
+    case session_timer::commit:
+      perform(self, st.core->commit_time(now_ms(self)));
+      break;
+    case session_timer::retry:
+      perform(self, st.core->retry(now_ms(self)));
+      break;
+    case session_timer::expiry:
+      expire(self);
+  }
+}
+
+} // namespace
+
+session_impl::behavior_type
+session(session_pointer self, session_context_ptr context,
+        session_owner_actor owner, std::string id, session_origin origin) {
+  auto& st = self->state;
+  st.context = std::move(context);
+  st.owner = std::move(owner);
+  st.core
+    = std::make_unique<session_state>(std::move(id), st.context->settings);
+  st.ring = event_ring{st.context->settings.observer_window};
+  self->set_down_handler([=](const caf::down_msg& x) {
+    forget(self, x.source);
+    offer_to_leave(self);
+  });
+  if (origin == session_origin::created)
+    st.loaded = true;
+  else
+    load(self);
+  return {
+    [=](start_atom, session_spec& spec) {
+      return ask_core<session_view>(self, [=](ticket number) {
+        return self->state.core->spawn(number, first_event(self, spec),
+                                       feed_mode::next_event, now_ms(self));
+      });
+    },
+    [=](spawn_atom, session_spec& spec) {
+      return ask_core<std::string>(self, [=](ticket number) {
+        return self->state.core->spawn(number, first_event(self, spec),
+                                       feed_mode::accepted, now_ms(self));
+      });
+    },
+    [=](feed_atom, std::vector<answer>& answers, feed_mode mode) {
+      return ask_core<feed_reply>(self, [=](ticket number) {
+        return self->state.core->feed(number, answers, mode, now_ms(self));
+      });
+    },
+    [=](pending_atom) {
+      return answer_with<std::string>(
+        self, [=] { return self->state.core->sole_pending(); });
+    },
+    [=](show_atom) {
+      return answer_with<session_view>(
+        self, [=] { return self->state.core->view(); });
+    },
+    [=](snapshot_atom, const snapshot_options& options) {
+      return snapshot(self, options);
+    },
+    [=](transcript_atom) { return transcript(self); },
+    [=](log_atom, std::uint64_t after) { return log(self, after); },
+    [=](cancel_atom, const cancel_reason& reason) {
+      return ask_core<session_view>(self, [=](ticket number) {
+        return self->state.core->cancel(number, reason, now_ms(self));
+      });
+    },
+    [=](await_atom, wait_for what, const caf::actor& client) {
+      return await(self, what, client);
+    },
+    [=](observe_atom, std::uint64_t after, const observer_actor& handle) {
+      return observe(self, after, handle);
+    },
+    [=](acknowledge_atom, std::uint64_t seq, const observer_actor& handle) {
+      acknowledge(self, seq, handle);
+    },
+    [=](unobserve_atom, const observer_actor& handle) {
+      forget(self, handle.address());
+      offer_to_leave(self);
+    },
+    [=](expire_atom) { perform(self, self->state.core->passivate()); },
+    [=](leave_atom) {
+      auto& now = self->state;
+      now.offered_to_leave = false;
+      if (may_leave(self))
+        self->quit();
+      else
+        self->send(now.owner, stay_atom::value, id_of(self));
+    },
+    [=](stop_atom) {
+      auto& now = self->state;
+      now.stopping = true;
+      ++now.host_number;
+      now.host_due = false;
+      perform(self, now.core->flush(now_ms(self)));
+    },
+    [=](advance_atom, std::uint64_t number) {
+      if (self->state.host_number != number || !self->state.host)
+        return;
+      self->state.host_due = true;
+      guarded(self, [=] { perform(self, {}); });
+    },
+    [=](beat_atom, session_timer timer) {
+      guarded(self, [=] { on_timer(self, timer); });
+    },
+  };
+}
+
+} // namespace muster

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "actors/process/environment.hpp"
+#include "actors/session/observation.hpp"
+#include "actors/session/session_state.hpp"
+#include "actors/session/settings.hpp"
+
+#include "messages/actors.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+namespace muster {
+
+/// What a SESSION tells its registry. Plain messages: requests never go back.
+using session_owner_actor = caf::typed_actor<
+  // The session needs its actor no longer; `leave` would end it.
+  caf::reacts_to<leave_atom, std::string>,
+  // Somebody needs it after all; it did not leave.
+  caf::reacts_to<stay_atom, std::string>,
+  // The session holds a virtual machine that took so many events to build, or
+  // none any more.
+  caf::reacts_to<machine_atom, std::string, std::uint64_t, bool>>;
+
+/// What all sessions of a node share. Lives longer than any of them.
+struct session_context {
+  session_settings settings;
+  environment env;
+  /// What ran a session first, see `spawned_event`.
+  std::string versions;
+  /// Makes the host of a strategy.
+  std::function<strategy_host_ptr()> make_host;
+  persistence_actor persistence;
+};
+
+using session_context_ptr = std::shared_ptr<const session_context>;
+
+/// What a SESSION keeps beside its core.
+struct session_actor_state {
+  // -- constants --------------------------------------------------------------
+
+  static inline const char* name = "session";
+
+  // -- member types -----------------------------------------------------------
+
+  using promise = std::variant<caf::typed_response_promise<feed_reply>,
+                               caf::typed_response_promise<session_view>,
+                               caf::typed_response_promise<std::string>>;
+
+  struct observer {
+    observer_actor handle;
+    /// Absent while the events before it began are being loaded.
+    std::optional<observation> progress;
+  };
+
+  struct awaiter {
+    caf::actor_addr client;
+    wait_for what;
+    caf::typed_response_promise<session_view> promise;
+  };
+
+  // -- member variables -------------------------------------------------------
+
+  session_context_ptr context;
+  session_owner_actor owner;
+
+  /// What the session decides.
+  std::unique_ptr<session_state> core;
+
+  /// Whether the history was loaded; what came before waits in `parked`.
+  bool loaded = false;
+  std::vector<std::function<void()>> parked;
+
+  /// Who waits for an answer of the core.
+  std::unordered_map<ticket, promise> promises;
+  ticket next_ticket = 0;
+
+  /// What runs the strategy, if anything does.
+  strategy_host_ptr host;
+
+  /// Counts the hosts, so that messages about an old one are known.
+  std::uint64_t host_number = 0;
+
+  /// Whether the host has something to do.
+  bool host_due = false;
+
+  /// What was loaded for the core may serve the first host as well.
+  std::optional<stored_session> at_hand;
+
+  event_ring ring{0};
+  std::vector<observer> observers;
+  std::vector<awaiter> awaiters;
+
+  /// Requests that wait for something from disk.
+  std::size_t reading = 0;
+
+  /// When a client last needed the virtual machine.
+  std::int64_t touched_ns = 0;
+
+  /// Whether the timer that gives the machine back is set.
+  bool expiry_armed = false;
+
+  /// Whether the registry was told that the actor may go.
+  bool offered_to_leave = false;
+
+  /// Whether the actor only waits for the commit that is out.
+  bool stopping = false;
+
+  /// Why the actor is gone; what was parked is refused with it.
+  std::optional<failure> ended;
+};
+
+/// The timers of a SESSION.
+enum class session_timer : std::uint8_t { commit, retry, expiry };
+
+/// What a SESSION sends itself.
+using session_impl = session_actor::extend<
+  // Give the host its next slice.
+  caf::reacts_to<advance_atom, std::uint64_t>,
+  // A timer is over.
+  caf::reacts_to<beat_atom, session_timer>>;
+
+/// Where the history of a new actor comes from.
+enum class session_origin { created, stored };
+
+/// Runs one session: passes what happens on to its core, and does what the core
+/// decides. Never blocks: the strategy runs in slices, and between two of them
+/// all others have their turn.
+/// @param id the whole id of the session.
+/// @param origin whether the first message creates the session, or its history
+///        is on disk.
+session_impl::behavior_type
+session(session_impl::stateful_pointer<session_actor_state> self,
+        session_context_ptr context, session_owner_actor owner, std::string id,
+        session_origin origin);
+
+} // namespace muster

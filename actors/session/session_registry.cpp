@@ -1,0 +1,601 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/session/session_registry.hpp"
+
+#include "messages/ids.hpp"
+#include "messages/json.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace muster {
+
+namespace {
+
+using registry_pointer
+  = session_registry_impl::stateful_pointer<session_registry_state>;
+
+// -- entries ------------------------------------------------------------------
+
+caf::error shutting_down() {
+  return make_error(errc::shutting_down,
+                    "the node is about to stop and takes no new work");
+}
+
+session_registry_state::entry&
+activate(registry_pointer self, const std::string& id, session_origin origin) {
+  auto& st = self->state;
+  auto handle = self->spawn<caf::monitored>(
+    session, st.context, caf::actor_cast<session_owner_actor>(self), id,
+    origin);
+  st.ids.emplace(handle.address(), id);
+  auto& entry = st.active[id];
+  entry.handle = std::move(handle);
+  ++st.activated;
+  return entry;
+}
+
+/// Runs `f` with the session of that whole id, which is activated if need be.
+template <class F>
+void with_session(registry_pointer self, const std::string& id, F f) {
+  auto& active = self->state.active;
+  auto i = active.find(id);
+  if (i != active.end() && i->second.leaving) {
+    i->second.parked.emplace_back([=] { with_session(self, id, f); });
+    return;
+  }
+  f(i != active.end() ? i->second.handle
+                      : activate(self, id, session_origin::stored).handle);
+}
+
+/// Runs `f` with the whole id that `text` stands for.
+/// @param refuse is told why there is no such one.
+template <class F, class Refuse>
+void with_id(registry_pointer self, const std::string& text, F f,
+             Refuse refuse) {
+  if (is_session_id(text)) {
+    f(text);
+    return;
+  }
+  if (!is_session_id_prefix(text)) {
+    refuse(
+      make_error(errc::not_found, fmt::format("session '{}' not found", text)));
+    return;
+  }
+  self
+    ->request(self->state.context->persistence, caf::infinite, find_atom::value,
+              text)
+    .then(
+      [=](const std::vector<std::string>& found) mutable {
+        if (found.size() == 1)
+          f(found.front());
+        else if (found.empty())
+          refuse(make_error(errc::not_found,
+                            fmt::format("session '{}' not found", text)));
+        else
+          refuse(make_error(errc::ambiguous,
+                            fmt::format("'{}' fits more than one session, such "
+                                        "as '{}' and '{}'; give more of it",
+                                        text, found[0], found[1])));
+      },
+      refuse);
+}
+
+// -- passing on ---------------------------------------------------------------
+
+/// Passes a request on to its session, which answers the client itself. Only
+/// where that is not possible at once the answer comes back through here.
+template <class T, class... Ts>
+caf::result<T>
+pass_on(registry_pointer self, const std::string& text, Ts... request) {
+  auto& st = self->state;
+  if (st.stopping)
+    return shutting_down();
+  if (auto i = st.active.find(text); i != st.active.end() && !i->second.leaving)
+    return self->delegate(i->second.handle, std::move(request)...);
+  if (is_session_id(text) && !st.active.contains(text))
+    return self->delegate(activate(self, text, session_origin::stored).handle,
+                          std::move(request)...);
+  auto rp = self->make_response_promise<T>();
+  auto refuse = [=](caf::error error) mutable { rp.deliver(std::move(error)); };
+  auto ask = [=](const session_actor& handle) {
+    self->request(handle, caf::infinite, request...)
+      .then([=](T& x) mutable { rp.deliver(std::move(x)); }, refuse);
+  };
+  with_id(
+    self, text, [=](const std::string& id) { with_session(self, id, ask); },
+    refuse);
+  return rp;
+}
+
+/// The same for what has no answer.
+template <class... Ts>
+void send_on(registry_pointer self, const std::string& id, Ts... message) {
+  auto& st = self->state;
+  if (auto i = st.active.find(id); i != st.active.end())
+    self->send(i->second.handle, std::move(message)...);
+}
+
+template <class T, class Verb>
+caf::result<T> create(registry_pointer self, Verb verb, session_spec& spec) {
+  auto& st = self->state;
+  if (st.stopping)
+    return shutting_down();
+  auto& settings = st.context->settings;
+  if (auto refused = check_spec(spec, settings))
+    return to_caf(*refused);
+  if (st.active.size() >= settings.max_active)
+    return make_error(errc::overloaded,
+                      fmt::format("{} sessions are active, as many as "
+                                  "session.max-active allows",
+                                  st.active.size()));
+  auto id
+    = make_session_id(st.context->env.wall_ms(), st.context->env.random());
+  ++st.spawned;
+  auto& entry = activate(self, id, session_origin::created);
+  return self->delegate(entry.handle, verb, std::move(spec));
+}
+
+// -- leaving ------------------------------------------------------------------
+
+/// Asks a session to end its actor, and keeps back what comes for it.
+void ask_to_leave(registry_pointer self, const std::string& id, bool erase) {
+  auto i = self->state.active.find(id);
+  if (i == self->state.active.end() || i->second.leaving)
+    return;
+  i->second.leaving = true;
+  i->second.erase = erase;
+  self->send(i->second.handle, leave_atom::value);
+}
+
+void stay(registry_pointer self, const std::string& id) {
+  auto i = self->state.active.find(id);
+  if (i == self->state.active.end())
+    return;
+  i->second.leaving = i->second.erase = false;
+  for (auto& request : std::exchange(i->second.parked, {}))
+    request();
+}
+
+void erase_sessions(registry_pointer self, std::vector<std::string> ids) {
+  self
+    ->request(self->state.context->persistence, caf::infinite,
+              erase_atom::value, std::move(ids))
+    .then([=](std::uint64_t count) { self->state.erased += count; },
+          [](const caf::error&) {
+            // They are found again in the next round.
+          });
+}
+
+void finish_stop(registry_pointer self) {
+  auto& st = self->state;
+  if (!st.stopping || !st.active.empty())
+    return;
+  for (auto& promise : std::exchange(st.stoppers, {}))
+    promise.deliver(caf::ok_atom::value);
+}
+
+/// A session's actor has ended.
+void bury(registry_pointer self, const caf::actor_addr& who) {
+  auto& st = self->state;
+  auto i = st.ids.find(who);
+  if (i == st.ids.end())
+    return;
+  auto node = st.active.extract(i->second);
+  st.ids.erase(i);
+  auto& entry = node.mapped();
+  if (entry.has_machine)
+    --st.machines;
+  if (entry.erase)
+    erase_sessions(self, {node.key()});
+  for (auto& request : entry.parked)
+    request();
+  finish_stop(self);
+}
+
+// -- virtual machines ---------------------------------------------------------
+
+/// Lets the sessions that are the cheapest to build again give theirs back.
+void relieve(registry_pointer self) {
+  auto& st = self->state;
+  auto limit = st.context->settings.max_machines;
+  if (st.machines <= limit)
+    return;
+  // A tenth at once: going through all of them for each one would cost more
+  // than the machines.
+  auto count = st.machines - limit + limit / 10;
+  std::vector<std::pair<std::uint64_t, const session_actor*>> candidates;
+  for (auto& [id, entry] : st.active)
+    if (entry.has_machine)
+      candidates.emplace_back(entry.machine_cost, &entry.handle);
+  count = std::min<std::uint64_t>(count, candidates.size());
+  std::nth_element(candidates.begin(),
+                   candidates.begin() + static_cast<std::ptrdiff_t>(count),
+                   candidates.end());
+  for (std::uint64_t i = 0; i < count; ++i)
+    self->send(*candidates[i].second, expire_atom::value);
+}
+
+void note_machine(registry_pointer self, const std::string& id,
+                  std::uint64_t cost, bool has_machine) {
+  auto& st = self->state;
+  auto i = st.active.find(id);
+  if (i == st.active.end())
+    return;
+  i->second.machine_cost = cost;
+  if (i->second.has_machine == has_machine)
+    return;
+  i->second.has_machine = has_machine;
+  if (!has_machine) {
+    --st.machines;
+    return;
+  }
+  ++st.machines;
+  relieve(self);
+}
+
+// -- garbage collection -------------------------------------------------------
+
+/// Cancels what nobody came back to.
+void time_out(registry_pointer self, const std::string& id) {
+  auto reason = cancel_reason{cancel_code::timeout,
+                              "idle for longer than session.idle-ttl", 0};
+  ++self->state.timed_out;
+  with_session(self, id, [=](const session_actor& handle) {
+    self->request(handle, caf::infinite, cancel_atom::value, reason)
+      .then([](const session_view&) {}, [](const caf::error&) {});
+  });
+}
+
+/// Deletes the sessions of a page that ended long enough ago. One that has an
+/// actor is asked first: somebody may watch it.
+std::uint64_t erase_ended(registry_pointer self, const scan_page& page,
+                          std::int64_t older_than_ms) {
+  std::uint64_t count = 0;
+  std::vector<std::string> gone;
+  for (auto& x : page.sessions) {
+    if (!is_terminal(x.phase) || x.idle_ms < older_than_ms)
+      continue;
+    ++count;
+    if (self->state.active.contains(x.session_id))
+      ask_to_leave(self, x.session_id, true);
+    else
+      gone.push_back(x.session_id);
+  }
+  if (!gone.empty())
+    erase_sessions(self, std::move(gone));
+  return count;
+}
+
+std::uint64_t collect_page(registry_pointer self, const scan_page& page) {
+  auto& settings = self->state.context->settings;
+  auto count = erase_ended(self, page, settings.retention.count());
+  for (auto& x : page.sessions)
+    if (x.phase == session_phase::paused
+        && x.idle_ms >= settings.idle_ttl.count()) {
+      ++count;
+      time_out(self, x.session_id);
+    }
+  return count;
+}
+
+/// Looks through one page of all sessions; a round begins every
+/// `session.collect-interval`.
+caf::result<std::uint64_t> collect(registry_pointer self) {
+  auto& st = self->state;
+  auto now = st.context->env.steady_ns();
+  if (st.stopping || st.collecting || now < st.next_round_ns)
+    return std::uint64_t{0};
+  st.collecting = true;
+  auto rp = self->make_response_promise<std::uint64_t>();
+  self
+    ->request(st.context->persistence, caf::infinite, scan_atom::value,
+              scan_request{st.collect_after, 1'000, false})
+    .then(
+      [=](const scan_page& page) mutable {
+        auto& now_st = self->state;
+        now_st.collecting = false;
+        now_st.collect_after = page.next;
+        if (page.next == 0)
+          now_st.next_round_ns
+            = now_st.context->env.steady_ns()
+              + std::chrono::nanoseconds{now_st.context->settings
+                                           .collect_interval}
+                  .count();
+        rp.deliver(collect_page(self, page));
+      },
+      [=](caf::error& error) mutable {
+        self->state.collecting = false;
+        rp.deliver(std::move(error));
+      });
+  return rp;
+}
+
+/// Deletes what ended long enough ago, page by page.
+void prune_behind(registry_pointer self, std::int64_t after,
+                  std::int64_t older_than_ms, std::uint64_t count,
+                  caf::typed_response_promise<std::uint64_t> rp) {
+  self
+    ->request(self->state.context->persistence, caf::infinite, scan_atom::value,
+              scan_request{after, 1'000, false})
+    .then(
+      [=](const scan_page& page) mutable {
+        auto total
+          = count
+            + erase_ended(self, page, std::max<std::int64_t>(older_than_ms, 0));
+        if (page.next != 0)
+          prune_behind(self, page.next, older_than_ms, total, rp);
+        else
+          rp.deliver(total);
+      },
+      [=](caf::error& error) mutable { rp.deliver(std::move(error)); });
+}
+
+// -- coming back --------------------------------------------------------------
+
+/// Activates the running sessions of one page, a few at a time, and goes on
+/// when they are there.
+void resume_running(registry_pointer self, std::int64_t after) {
+  auto& st = self->state;
+  if (st.stopping)
+    return;
+  auto limit = static_cast<std::uint32_t>(st.context->settings.max_activations);
+  self
+    ->request(st.context->persistence, caf::infinite, scan_atom::value,
+              scan_request{after, limit, true})
+    .then(
+      [=](const scan_page& page) {
+        auto open = std::make_shared<std::uint64_t>(1);
+        auto next = page.next;
+        auto done = [=] {
+          if (--*open == 0 && next != 0)
+            self->send(self, recall_atom::value, next);
+        };
+        for (auto& x : page.sessions) {
+          ++*open;
+          ++self->state.resuming;
+          with_session(self, x.session_id, [=](const session_actor& handle) {
+            self->request(handle, caf::infinite, show_atom::value)
+              .then(
+                [=](const session_view&) {
+                  --self->state.resuming;
+                  done();
+                },
+                [=](const caf::error&) {
+                  --self->state.resuming;
+                  done();
+                });
+          });
+        }
+        done();
+      },
+      [](const caf::error&) {
+        // The disk does not answer: the node is on its way down.
+      });
+}
+
+// -- snapshots ----------------------------------------------------------------
+
+/// Puts the snapshots of sessions together, in their order.
+void gather(registry_pointer self, std::vector<std::string> ids,
+            snapshot_options options,
+            caf::typed_response_promise<std::string> rp) {
+  struct collection {
+    std::vector<json> parts;
+    std::size_t missing = 0;
+  };
+  auto all = std::make_shared<collection>();
+  all->parts.resize(ids.size());
+  all->missing = ids.size();
+  auto finish = [=]() mutable {
+    auto sessions = json::array();
+    for (auto& part : all->parts)
+      if (!part.is_null())
+        sessions.push_back(std::move(part));
+    json out{{"active_sessions", sessions.size()},
+             {"sessions", std::move(sessions)}};
+    rp.deliver(out.dump());
+  };
+  if (ids.empty()) {
+    finish();
+    return;
+  }
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    with_session(self, ids[i], [=](const session_actor& handle) {
+      auto note = [=](json part) mutable {
+        all->parts[i] = std::move(part);
+        if (--all->missing == 0)
+          finish();
+      };
+      self->request(handle, caf::infinite, snapshot_atom::value, options)
+        .then([=](const std::string& text) mutable { note(json::parse(text)); },
+              // It ended or went meanwhile.
+              [=](const caf::error&) mutable { note(nullptr); });
+    });
+}
+
+caf::result<std::string> snapshot_all(registry_pointer self,
+                                      snapshot_options options) {
+  if (self->state.stopping)
+    return shutting_down();
+  auto rp = self->make_response_promise<std::string>();
+  session_list_request request;
+  request.phases = {session_phase::running, session_phase::paused};
+  self
+    ->request(self->state.context->persistence, caf::infinite, list_atom::value,
+              request)
+    .then(
+      [=](const session_page& page) {
+        std::vector<std::string> ids;
+        for (auto& summary : page.sessions)
+          ids.push_back(summary.session_id);
+        gather(self, std::move(ids), options, rp);
+      },
+      [=](caf::error& error) mutable { rp.deliver(std::move(error)); });
+  return rp;
+}
+
+caf::result<caf::ok_atom> stop(registry_pointer self) {
+  auto& st = self->state;
+  st.stopping = true;
+  auto rp = self->make_response_promise<caf::ok_atom>();
+  st.stoppers.push_back(rp);
+  for (auto& [id, entry] : st.active)
+    self->send(entry.handle, stop_atom::value);
+  finish_stop(self);
+  return rp;
+}
+
+bool is_package_name(const std::string& name) {
+  return !name.empty()
+         && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+              return std::isalnum(c) != 0 || c == '_' || c == '-';
+            });
+}
+
+} // namespace
+
+std::string session_registry_state::status() const {
+  return json{{"active", active.size()}, {"machines", machines},
+              {"resuming", resuming},    {"spawned", spawned},
+              {"activated", activated},  {"timed_out", timed_out},
+              {"erased", erased}}
+    .dump();
+}
+
+std::optional<failure> check_spec(const session_spec& spec,
+                                  const session_settings& settings) {
+  auto is_blank = [](const std::string& text) {
+    return text.find_first_not_of(" \t\r\n\v\f") == std::string::npos;
+  };
+  if (spec.kind == session_kind::run) {
+    if (is_blank(spec.code))
+      return failure{errc::invalid_spec, "the code must not be empty"};
+    if (spec.code.size() > settings.max_code_bytes)
+      return failure{errc::too_large,
+                     fmt::format("the code has {} bytes, more than the {} that "
+                                 "session.max-code allows",
+                                 spec.code.size(), settings.max_code_bytes)};
+    if (!is_utf8(spec.code))
+      return failure{errc::not_utf8, "the code is not valid UTF-8"};
+  } else if (!is_package_name(spec.strategy)) {
+    return failure{errc::invalid_spec,
+                   fmt::format("'{}' cannot be the name of a package: letters, "
+                               "digits, '_' and '-' only",
+                               spec.strategy)};
+  }
+  if (spec.ctx.size() > settings.max_ctx_bytes)
+    return failure{errc::too_large,
+                   fmt::format("the ctx has {} bytes, more than the {} that "
+                               "session.max-ctx allows",
+                               spec.ctx.size(), settings.max_ctx_bytes)};
+  auto ctx = parse_json(spec.ctx, "the ctx");
+  if (!ctx)
+    return failure{errc::invalid_spec, ctx.error().message};
+  if (!ctx->is_object())
+    return failure{
+      errc::invalid_spec,
+      fmt::format("the ctx must be a JSON object, not {}", kind_of(*ctx))};
+  for (auto* text : {&spec.name, &spec.strategy})
+    if (!is_utf8(*text))
+      return failure{errc::not_utf8, "the name is not valid UTF-8"};
+  if (spec.task && !is_utf8(*spec.task))
+    return failure{errc::not_utf8, "the task is not valid UTF-8"};
+  for (auto& folder : spec.packages)
+    if (folder.empty() || folder.front() != '/' || !is_utf8(folder))
+      return failure{errc::invalid_spec,
+                     fmt::format("the package folder '{}' is not an absolute "
+                                 "path",
+                                 folder)};
+  return std::nullopt;
+}
+
+session_registry_impl::behavior_type
+session_registry(registry_pointer self, session_context_ptr context,
+                 status_sink_actor sink) {
+  self->state.context = std::move(context);
+  self->state.sink = std::move(sink);
+  self->set_down_handler([=](const caf::down_msg& x) { bury(self, x.source); });
+  self->set_exit_handler([=](const caf::exit_msg& x) {
+    for (auto& [id, entry] : self->state.active)
+      self->send_exit(entry.handle, x.reason);
+    self->quit(x.reason);
+  });
+  self->send(self, recall_atom::value, std::int64_t{0});
+  return {
+    // -- sessions -------------------------------------------------------------
+    [=](start_atom verb, session_spec& spec) {
+      return create<session_view>(self, verb, spec);
+    },
+    [=](spawn_atom verb, session_spec& spec) {
+      return create<std::string>(self, verb, spec);
+    },
+    [=](feed_atom verb, const std::string& id, std::vector<answer>& answers,
+        feed_mode mode) {
+      return pass_on<feed_reply>(self, id, verb, std::move(answers), mode);
+    },
+    [=](pending_atom verb, const std::string& id) {
+      return pass_on<std::string>(self, id, verb);
+    },
+    [=](show_atom verb, const std::string& id) {
+      return pass_on<session_view>(self, id, verb);
+    },
+    [=](snapshot_atom verb, const std::string& id,
+        const snapshot_options& options) {
+      return pass_on<std::string>(self, id, verb, options);
+    },
+    [=](snapshot_atom, const snapshot_options& options) {
+      return snapshot_all(self, options);
+    },
+    [=](transcript_atom verb, const std::string& id) {
+      return pass_on<std::string>(self, id, verb);
+    },
+    [=](log_atom verb, const std::string& id, std::uint64_t after) {
+      return pass_on<std::vector<log_line>>(self, id, verb, after);
+    },
+    [=](cancel_atom verb, const std::string& id, const cancel_reason& reason) {
+      return pass_on<session_view>(self, id, verb, reason);
+    },
+    [=](await_atom verb, const std::string& id, wait_for what,
+        const caf::actor& client) {
+      return pass_on<session_view>(self, id, verb, what, client);
+    },
+    [=](observe_atom verb, const std::string& id, std::uint64_t after,
+        const observer_actor& observer) {
+      return pass_on<session_view>(self, id, verb, after, observer);
+    },
+    [=](acknowledge_atom verb, const std::string& id, std::uint64_t seq,
+        const observer_actor& observer) {
+      send_on(self, id, verb, seq, observer);
+    },
+    [=](unobserve_atom verb, const std::string& id,
+        const observer_actor& observer) { send_on(self, id, verb, observer); },
+    [=](list_atom verb,
+        const session_list_request& request) -> caf::result<session_page> {
+      return self->delegate(self->state.context->persistence, verb, request);
+    },
+    [=](prune_atom, std::int64_t older_than_ms) -> caf::result<std::uint64_t> {
+      auto rp = self->make_response_promise<std::uint64_t>();
+      prune_behind(self, 0, older_than_ms, 0, rp);
+      return rp;
+    },
+    // -- the node -------------------------------------------------------------
+    [=](collect_atom) { return collect(self); },
+    [=](stop_atom) { return stop(self); },
+    // -- the sessions themselves ----------------------------------------------
+    [=](leave_atom, const std::string& id) { ask_to_leave(self, id, false); },
+    [=](stay_atom, const std::string& id) { stay(self, id); },
+    [=](machine_atom, const std::string& id, std::uint64_t cost,
+        bool has_machine) { note_machine(self, id, cost, has_machine); },
+    // -- the registry itself --------------------------------------------------
+    [=](recall_atom, std::int64_t after) { resume_running(self, after); },
+    [=](report_atom) {
+      self->send(self->state.sink, report_atom::value, "sessions",
+                 self->state.status());
+    },
+  };
+}
+
+} // namespace muster

@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/session/session_state.hpp"
+
+#include "messages/hash.hpp"
+#include "messages/ids.hpp"
+#include "messages/session_json.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace muster {
+
+namespace {
+
+bool is_last(const history_event& event) {
+  return std::holds_alternative<done_event>(event.body)
+         || std::holds_alternative<failed_event>(event.body)
+         || std::holds_alternative<cancelled_event>(event.body);
+}
+
+bool is_pause(const history_event& event) {
+  return std::holds_alternative<paused_event>(event.body);
+}
+
+template <class T>
+void append(std::vector<T>& to, std::vector<T>&& from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()),
+            std::make_move_iterator(from.end()));
+  from.clear();
+}
+
+/// Answers in the order in which their queries were asked.
+std::vector<answered_event>
+in_query_order(const std::map<std::string, answered_event>& answers) {
+  std::vector<answered_event> out;
+  out.reserve(answers.size());
+  for (auto& [id, x] : answers)
+    out.push_back(x);
+  std::sort(out.begin(), out.end(), [](auto& a, auto& b) {
+    return query_number(a.query_id) < query_number(b.query_id);
+  });
+  return out;
+}
+
+/// Where a session stands after these events, without folding them.
+std::pair<session_phase, std::uint64_t> outcome(const session_view& before,
+                                                const history& events) {
+  auto& last = events.back().body;
+  if (auto* pause = std::get_if<paused_event>(&last))
+    return {session_phase::paused, pause->queries.size()};
+  if (std::holds_alternative<done_event>(last))
+    return {session_phase::done, 0};
+  if (std::holds_alternative<failed_event>(last))
+    return {session_phase::failed, 0};
+  if (std::holds_alternative<cancelled_event>(last))
+    return {session_phase::cancelled, 0};
+  if (std::holds_alternative<answered_event>(last)
+      && events.size() < before.queries.size())
+    return {session_phase::paused, before.queries.size() - events.size()};
+  return {session_phase::running, 0};
+}
+
+} // namespace
+
+session_state::session_state(std::string session_id,
+                             const session_settings& settings)
+  : settings_(settings), fold_(std::move(session_id)) {
+  // nop
+}
+
+// -- coming to be -------------------------------------------------------------
+
+session_effects session_state::spawn(ticket from, spawned_event spawned,
+                                     feed_mode mode, std::int64_t now_ms) {
+  if (spawned.spec.kind == session_kind::run)
+    code_hash_ = sha256(spawned.spec.code);
+  commit what;
+  what.events.push_back({now_ms, std::move(spawned)});
+  fresh_ = what.events;
+  if (mode == feed_mode::accepted) {
+    what.accepted.push_back({from, {}});
+    write(std::move(what), {}, now_ms);
+  } else {
+    what.waiting.push_back({from, {}});
+    go_ahead(std::move(what));
+    run_machine();
+  }
+  return take_effects();
+}
+
+expected<session_effects> session_state::restore(const stored_session& stored) {
+  row_ = stored.row;
+  log_lines_ = stored.log_lines;
+  for (auto& batch : stored.events) {
+    std::string unused;
+    auto events = decode_history(batch.payload, unused);
+    if (!events)
+      return fail(errc::registry_corrupted,
+                  fmt::format("session '{}', events from {}: {}",
+                              view().session_id, batch.first_seq,
+                              events.error().message));
+    if (batch.first_seq != view().seq + 1)
+      return fail(errc::registry_corrupted,
+                  fmt::format("session '{}': event {} is missing",
+                              view().session_id, view().seq + 1));
+    bytes_ += batch.payload.size();
+    for (auto& event : *events)
+      fold_.apply(event);
+  }
+  if (fold_.phase() == session_phase::running)
+    run_machine();
+  return take_effects();
+}
+
+// -- what clients want --------------------------------------------------------
+
+session_effects session_state::feed(ticket from, std::vector<answer> answers,
+                                    feed_mode mode, std::int64_t now_ms) {
+  if (queue_.size() >= settings_.max_queued)
+    emit(reply_refusal{
+      from,
+      {errc::overloaded, fmt::format("session '{}' has {} requests waiting for "
+                                     "the disk, as many as session.max-queued "
+                                     "allows",
+                                     view().session_id, queue_.size())}});
+  else
+    queue_.push_back({from, std::move(answers), mode});
+  go_on(now_ms);
+  return take_effects();
+}
+
+session_effects session_state::cancel(ticket from, cancel_reason reason,
+                                      std::int64_t now_ms) {
+  if (is_terminal(fold_.phase())) {
+    emit(reply_view{from, view()});
+    return take_effects();
+  }
+  cancellers_.push_back({from, {}});
+  if (!cancelling_) {
+    reason.requested_at = now_ms;
+    cancelling_ = std::move(reason);
+    // What the machine does from here on is nobody's; what it took is kept.
+    held_.reset();
+    if (machine_ != machine_phase::none) {
+      machine_ = machine_phase::none;
+      emit(drop_machine{});
+    }
+  }
+  go_on(now_ms);
+  return take_effects();
+}
+
+session_effects session_state::flush(std::int64_t now_ms) {
+  if (ahead_) {
+    auto what = std::move(*ahead_);
+    ahead_.reset();
+    write(std::move(what), {}, now_ms);
+  }
+  return take_effects();
+}
+
+session_effects session_state::passivate() {
+  if (machine_ == machine_phase::at_pause && !out_ && !ahead_)
+    lose_machine();
+  return take_effects();
+}
+
+// -- what the machine did -----------------------------------------------------
+
+session_effects session_state::machine_stopped(strategy_step step,
+                                               std::int64_t now_ms) {
+  machine_ = machine_phase::at_pause;
+  held_ = std::move(step);
+  go_on(now_ms);
+  return take_effects();
+}
+
+void session_state::machine_restored() {
+  machine_ = machine_phase::at_pause;
+}
+
+session_effects session_state::machine_failed() {
+  lose_machine();
+  resting_ = true;
+  emit(arm_retry{});
+  return take_effects();
+}
+
+// -- what the disk did --------------------------------------------------------
+
+session_effects session_state::committed(const commit_ack& ack,
+                                         std::int64_t now_ms) {
+  auto done = std::move(*out_);
+  out_.reset();
+  row_ = ack.row;
+  bytes_ += done.bytes;
+  log_lines_ += done.log_lines;
+  fold(done.events);
+  if (done.is_step) {
+    conflicts_ = 0;
+    contended_.clear();
+  }
+  auto& last = done.events.back();
+  if (is_last(last))
+    lose_machine();
+  reply_all(done.accepted);
+  append(waiters_, std::move(done.waiting));
+  if (is_last(last) || is_pause(last))
+    reply_all(waiters_);
+  go_on(now_ms);
+  return take_effects();
+}
+
+session_effects session_state::refused(const failure& why,
+                                       std::int64_t now_ms) {
+  auto failed = std::move(*out_);
+  out_.reset();
+  if (failed.is_step && why.code == errc::conflict) {
+    run_step_again(std::move(failed), now_ms);
+    return take_effects();
+  }
+  if (failed.is_step || failed.taken > 0)
+    lose_machine();
+  refuse_all(failed.accepted, why);
+  refuse_all(failed.waiting, why);
+  if (row_ == 0) {
+    refuse_all(cancellers_, why);
+    for (auto& waiting : queue_)
+      emit(reply_refusal{waiting.from, why});
+    queue_.clear();
+    emit(vanish{});
+    return take_effects();
+  }
+  if (fold_.phase() == session_phase::running && !has_machine()) {
+    resting_ = true;
+    emit(arm_retry{});
+  }
+  go_on(now_ms);
+  return take_effects();
+}
+
+// -- what the clock did -------------------------------------------------------
+
+session_effects session_state::commit_time(std::int64_t now_ms) {
+  auto timed = std::exchange(timed_, std::nullopt);
+  if (!ahead_)
+    return take_effects();
+  if (timed != ahead_count_) {
+    // Set for something that is on disk by now; what is ahead came later.
+    timed_ = ahead_count_;
+    emit(arm_commit_time{});
+    return take_effects();
+  }
+  return flush(now_ms);
+}
+
+session_effects session_state::retry(std::int64_t now_ms) {
+  resting_ = false;
+  go_on(now_ms);
+  return take_effects();
+}
+
+// -- properties ---------------------------------------------------------------
+
+expected<std::string> session_state::sole_pending() const {
+  if (fold_.phase() != session_phase::paused)
+    return tl::unexpected<failure>{not_paused()};
+  auto& open = view().queries;
+  if (open.size() != 1)
+    return muster::fail(errc::ambiguous,
+                        fmt::format("{} queries pending; specify query_id "
+                                    "explicitly",
+                                    open.size()));
+  return open.front().id;
+}
+
+bool session_state::is_idle() const {
+  return !out_ && !ahead_ && !held_ && queue_.empty() && waiters_.empty()
+         && cancellers_.empty() && machine_ != machine_phase::working
+         && fold_.phase() != session_phase::running;
+}
+
+// -- feeds --------------------------------------------------------------------
+
+session_state::checked_feed
+session_state::check_all(std::vector<answer> answers,
+                         std::int64_t now_ms) const {
+  checked_feed out;
+  for (auto& a : answers) {
+    auto refused = check(a, out.events);
+    out.results.push_back({a.query_id, refused});
+    if (!refused)
+      out.events.push_back(
+        {now_ms, answered_event{std::move(a.query_id), std::move(a.response),
+                                a.usage}});
+  }
+  return out;
+}
+
+std::optional<failure> session_state::check(answer& a,
+                                            const history& taken) const {
+  auto is_taken = [&](const std::string& id) {
+    return std::any_of(taken.begin(), taken.end(), [&](auto& event) {
+      return std::get<answered_event>(event.body).query_id == id;
+    });
+  };
+  auto& open = view().queries;
+  if (a.query_id.empty()) {
+    if (open.size() - taken.size() != 1)
+      return failure{errc::ambiguous,
+                     fmt::format("{} queries pending; specify query_id "
+                                 "explicitly",
+                                 open.size() - taken.size())};
+    for (auto& q : open)
+      if (!is_taken(q.id))
+        a.query_id = q.id;
+  }
+  if (a.response.size() > settings_.max_response_bytes)
+    return failure{errc::too_large,
+                   fmt::format("the answer to '{}' has {} bytes, more than the "
+                               "{} that session.max-response allows",
+                               a.query_id, a.response.size(),
+                               settings_.max_response_bytes)};
+  if (!is_utf8(a.response))
+    return failure{
+      errc::not_utf8,
+      fmt::format("the answer to '{}' is not valid UTF-8", a.query_id)};
+  bool is_open = std::any_of(open.begin(), open.end(),
+                             [&](auto& q) { return q.id == a.query_id; });
+  if (is_open && !is_taken(a.query_id))
+    return std::nullopt;
+  auto number = query_number(a.query_id);
+  if (!number || *number >= fold_.next_query())
+    return failure{errc::not_found,
+                   fmt::format("unknown query_id: {} (session '{}' has not "
+                               "asked it)",
+                               a.query_id, view().session_id)};
+  bool is_stale = *number + view().asked < fold_.next_query();
+  return failure{
+    errc::already_answered,
+    fmt::format("already responded to query_id: {}{}", a.query_id,
+                is_stale ? " (it belongs to an earlier pause)" : "")};
+}
+
+failure session_state::not_paused() const {
+  auto& id = view().session_id;
+  switch (fold_.phase()) {
+    case session_phase::running:
+      return {errc::busy,
+              fmt::format("session '{}' is running; it takes answers when it "
+                          "pauses",
+                          id)};
+    case session_phase::cancelled:
+      return {errc::already_cancelled,
+              fmt::format("session '{}' was cancelled", id)};
+    default:
+      return {errc::finished,
+              fmt::format("session '{}' is not paused; actual state: {}", id,
+                          to_string(fold_.phase()))};
+  }
+}
+
+void session_state::take_feed(queued_feed feed, std::int64_t now_ms) {
+  if (fold_.phase() != session_phase::paused) {
+    emit(reply_refusal{feed.from, not_paused()});
+    return;
+  }
+  auto checked = check_all(std::move(feed.answers), now_ms);
+  waiter who{feed.from, std::move(checked.results)};
+  if (checked.events.empty()) {
+    reply(who);
+    return;
+  }
+  bool is_complete = checked.events.size() == view().queries.size();
+  commit what;
+  what.events = std::move(checked.events);
+  if (!is_complete || feed.mode == feed_mode::accepted)
+    what.accepted.push_back(std::move(who));
+  else
+    what.waiting.push_back(std::move(who));
+  if (what.waiting.empty() || machine_ != machine_phase::at_pause) {
+    write(std::move(what), {}, now_ms);
+    return;
+  }
+  // The machine is here and somebody waits for what it does next: one commit
+  // for both, unless it takes too long.
+  auto answers = fold_.answers();
+  for (auto& event : what.events) {
+    auto& x = std::get<answered_event>(event.body);
+    answers.emplace(x.query_id, x);
+  }
+  go_ahead(std::move(what));
+  machine_ = machine_phase::working;
+  emit(feed_machine{in_query_order(answers)});
+}
+
+// -- commits ------------------------------------------------------------------
+
+void session_state::take_step(strategy_step step, std::int64_t now_ms) {
+  commit what;
+  if (ahead_)
+    what = std::move(*ahead_);
+  ahead_.reset();
+  what.is_step = true;
+  for (auto& x : step.expectations)
+    what.expected.push_back(x.where);
+  auto room = settings_.max_events - std::min(settings_.max_events, view().seq);
+  if (what.events.size() + step.effects.size() + 1 > room) {
+    step = {};
+    step.end
+      = failed_event{fmt::format("session.max-events: more than {} events",
+                                 settings_.max_events),
+                     failure_kind::limit_exceeded,
+                     {},
+                     {}};
+  }
+  for (auto& effect : step.effects)
+    what.events.push_back({now_ms, std::move(effect)});
+  std::visit(
+    [&](auto& end) {
+      what.events.push_back({now_ms, end});
+    },
+    step.end);
+  write(std::move(what), std::move(step), now_ms);
+}
+
+void session_state::take_cancel(std::int64_t now_ms) {
+  if (is_terminal(fold_.phase())) {
+    reply_all(cancellers_);
+    cancelling_.reset();
+    return;
+  }
+  commit what;
+  if (ahead_)
+    what = std::move(*ahead_);
+  ahead_.reset();
+  what.events.push_back({now_ms, cancelled_event{*cancelling_}});
+  append(what.accepted, std::move(cancellers_));
+  cancelling_.reset();
+  write(std::move(what), {}, now_ms);
+}
+
+void session_state::write(commit what, strategy_step step,
+                          std::int64_t now_ms) {
+  commit_request request;
+  request.session_id = view().session_id;
+  request.row = row_;
+  request.kind = view().kind;
+  request.first_seq = view().seq + 1;
+  request.last_seq = view().seq + what.events.size();
+  request.at_ms = now_ms;
+  request.payload = encode_history(what.events, code_hash_);
+  if (what.is_step && bytes_ + request.payload.size() > settings_.max_bytes) {
+    step = {};
+    what.events.resize(what.taken);
+    what.events.push_back(
+      {now_ms, failed_event{fmt::format("session.max-bytes: its events take "
+                                        "more than {} bytes",
+                                        settings_.max_bytes),
+                            failure_kind::limit_exceeded,
+                            {},
+                            {}}});
+    request.last_seq = view().seq + what.events.size();
+    request.payload = encode_history(what.events, code_hash_);
+  }
+  std::tie(request.phase, request.pending) = outcome(view(), what.events);
+  request.phase_before = view().phase;
+  bool by_client = what.taken > 0 || !what.is_step;
+  request.last_active_ms = by_client ? now_ms : view().last_active_ms;
+  request.writes = std::move(step.writes);
+  request.expectations = std::move(step.expectations);
+  request.sources = std::move(step.sources);
+  request.logs = std::exchange(unwritten_log, {});
+  if (row_ == 0) {
+    auto& spawned = std::get<spawned_event>(what.events.front().body);
+    request.kind = spawned.spec.kind;
+    if (!code_hash_.empty())
+      request.sources.push_back({code_hash_, spawned.spec.code});
+  }
+  what.bytes = request.payload.size();
+  what.log_lines = request.logs.size();
+  out_ = std::move(what);
+  emit(write_events{std::move(request)});
+}
+
+void session_state::fold(const history& events) {
+  publish_events published;
+  published.first_seq = view().seq + 1;
+  for (auto& event : events) {
+    auto before = fold_.phase();
+    fold_.apply(event);
+    if (!observed)
+      continue;
+    auto& progress = published.progress.emplace_back();
+    for (auto& item : progress_json(event, before, view()))
+      progress.push_back(item.dump());
+  }
+  published.last = is_terminal(fold_.phase());
+  if (observed)
+    emit(std::move(published));
+}
+
+void session_state::run_step_again(commit what, std::int64_t now_ms) {
+  lose_machine();
+  if (++conflicts_ > settings_.max_conflicts)
+    append(contended_, std::move(what.expected));
+  if (what.taken > 0) {
+    // Whoever fed has waited long enough: the answer goes to disk first.
+    what.events.resize(what.taken);
+    what.taken = 0;
+    what.is_step = false;
+    write(std::move(what), {}, now_ms);
+  } else {
+    go_on(now_ms);
+  }
+}
+
+// -- going on -----------------------------------------------------------------
+
+void session_state::go_on(std::int64_t now_ms) {
+  if (!out_ && cancelling_)
+    take_cancel(now_ms);
+  if (!out_ && held_) {
+    auto step = std::move(*held_);
+    held_.reset();
+    take_step(std::move(step), now_ms);
+  }
+  while (!out_ && !ahead_ && !queue_.empty()) {
+    auto feed = std::move(queue_.front());
+    queue_.pop_front();
+    take_feed(std::move(feed), now_ms);
+  }
+  if (out_ || ahead_ || resting_ || fold_.phase() != session_phase::running)
+    return;
+  if (machine_ == machine_phase::none) {
+    run_machine();
+  } else if (machine_ == machine_phase::at_pause) {
+    machine_ = machine_phase::working;
+    emit(feed_machine{in_query_order(fold_.answers())});
+  }
+}
+
+void session_state::go_ahead(commit what) {
+  what.taken = what.events.size();
+  ahead_ = std::move(what);
+  ++ahead_count_;
+  // One timer at a time: it costs more than the answers it is for.
+  if (timed_)
+    return;
+  timed_ = ahead_count_;
+  emit(arm_commit_time{});
+}
+
+void session_state::run_machine() {
+  machine_ = machine_phase::working;
+  emit(build_machine{std::exchange(fresh_, {}), contended_});
+}
+
+void session_state::lose_machine() {
+  held_.reset();
+  unwritten_log.clear();
+  if (machine_ == machine_phase::none)
+    return;
+  machine_ = machine_phase::none;
+  emit(drop_machine{});
+}
+
+// -- answering ----------------------------------------------------------------
+
+void session_state::reply(const waiter& to) {
+  if (to.results)
+    emit(reply_feed{to.from, {*to.results, view()}});
+  else
+    emit(reply_view{to.from, view()});
+}
+
+void session_state::reply_all(std::vector<waiter>& who) {
+  for (auto& waiting : std::exchange(who, {}))
+    reply(waiting);
+}
+
+void session_state::refuse_all(std::vector<waiter>& who, const failure& why) {
+  for (auto& waiting : std::exchange(who, {}))
+    emit(reply_refusal{waiting.from, why});
+}
+
+session_effects session_state::take_effects() {
+  return std::exchange(effects_, {});
+}
+
+} // namespace muster

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "actors/session/session_fold.hpp"
+#include "actors/session/settings.hpp"
+
+#include "messages/history.hpp"
+#include "messages/persistence.hpp"
+#include "messages/session.hpp"
+#include "messages/strategy.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace muster {
+
+/// Names a request that waits for its answer. Made by whoever passes it on.
+using ticket = std::uint64_t;
+
+// -- what a session wants done ------------------------------------------------
+
+/// Write this. One at a time; `committed` or `refused` follows.
+struct write_events {
+  commit_request request;
+};
+
+/// Build a virtual machine: replay the history and go on.
+struct build_machine {
+  /// The history, if it is at hand; otherwise it has to be loaded.
+  history at_hand;
+  /// See `strategy_start`.
+  std::vector<state_key> contended;
+};
+
+/// Hand these to the machine, which waits for them.
+struct feed_machine {
+  std::vector<answered_event> answers;
+};
+
+/// Throw the machine away.
+struct drop_machine {};
+
+/// Answer a feed.
+struct reply_feed {
+  ticket to = 0;
+  feed_reply reply;
+};
+
+/// Answer a request for the session itself.
+struct reply_view {
+  ticket to = 0;
+  session_view view;
+};
+
+/// Refuse a request.
+struct reply_refusal {
+  ticket to = 0;
+  failure why;
+};
+
+/// These events are on disk: tell the observers.
+struct publish_events {
+  std::uint64_t first_seq = 0;
+  /// For each event, what an observer sees of it, as JSON.
+  std::vector<std::vector<std::string>> progress;
+  bool last = false;
+};
+
+/// Call `commit_time` after `session.commit-after`.
+struct arm_commit_time {};
+
+/// Call `retry` after `session.retry-after`.
+struct arm_retry {};
+
+/// The session never came to be: forget it.
+struct vanish {};
+
+using session_effect
+  = std::variant<write_events, build_machine, feed_machine, drop_machine,
+                 reply_feed, reply_view, reply_refusal, publish_events,
+                 arm_commit_time, arm_retry, vanish>;
+
+using session_effects = std::vector<session_effect>;
+
+// -- the session --------------------------------------------------------------
+
+/// What a session decides. It is told what happened, and says what to do about
+/// it, in order; it does nothing itself.
+///
+/// The fence: a machine may run ahead of the disk by one step, and nobody sees
+/// that step. While a commit is out, whatever would change the session waits;
+/// who reads sees what is committed. If a commit fails, the machine goes, and
+/// what it had done was never seen.
+class session_state {
+public:
+  // -- constructors -----------------------------------------------------------
+
+  session_state(std::string session_id, const session_settings& settings);
+
+  // -- coming to be -----------------------------------------------------------
+
+  /// A new session. Its spawn goes to disk alone, or with its first event.
+  /// @param mode when the request is answered.
+  [[nodiscard]] session_effects spawn(ticket from, spawned_event spawned,
+                                      feed_mode mode, std::int64_t now_ms);
+
+  /// A session from disk.
+  /// @returns `registry_corrupted` if it cannot be read.
+  [[nodiscard]] expected<session_effects> restore(const stored_session& stored);
+
+  // -- what clients want ------------------------------------------------------
+
+  /// Answers queries.
+  [[nodiscard]] session_effects feed(ticket from, std::vector<answer> answers,
+                                     feed_mode mode, std::int64_t now_ms);
+
+  /// Ends the session. The first reason counts.
+  [[nodiscard]] session_effects cancel(ticket from, cancel_reason reason,
+                                       std::int64_t now_ms);
+
+  /// Sends out what the machine took, without waiting for what it does next.
+  [[nodiscard]] session_effects flush(std::int64_t now_ms);
+
+  /// Drops the machine of a session that only waits.
+  [[nodiscard]] session_effects passivate();
+
+  // -- what the machine did ---------------------------------------------------
+
+  /// It stopped at a pause or at its end, and nothing of that is on disk.
+  [[nodiscard]] session_effects machine_stopped(strategy_step step,
+                                                std::int64_t now_ms);
+
+  /// It stands at the pause that is on disk.
+  void machine_restored();
+
+  /// It could not be built: its history could not be loaded.
+  [[nodiscard]] session_effects machine_failed();
+
+  // -- what the disk did ------------------------------------------------------
+
+  /// The commit that is out is on disk.
+  [[nodiscard]] session_effects committed(const commit_ack& ack,
+                                          std::int64_t now_ms);
+
+  /// The commit that is out was refused; nothing of it is on disk.
+  [[nodiscard]] session_effects refused(const failure& why,
+                                        std::int64_t now_ms);
+
+  // -- what the clock did -----------------------------------------------------
+
+  /// `session.commit-after` is over.
+  [[nodiscard]] session_effects commit_time(std::int64_t now_ms);
+
+  /// `session.retry-after` is over.
+  [[nodiscard]] session_effects retry(std::int64_t now_ms);
+
+  // -- properties -------------------------------------------------------------
+
+  /// The session as it is on disk.
+  [[nodiscard]] const session_fold& fold() const {
+    return fold_;
+  }
+
+  [[nodiscard]] const session_view& view() const {
+    return fold_.view();
+  }
+
+  [[nodiscard]] std::int64_t row() const {
+    return row_;
+  }
+
+  /// The id of the only open query.
+  /// @returns `busy`, `finished` or `ambiguous` if there is no such one.
+  [[nodiscard]] expected<std::string> sole_pending() const;
+
+  /// Whether nothing is under way: no commit, no machine at work, nobody who
+  /// waits for an answer.
+  [[nodiscard]] bool is_idle() const;
+
+  /// Whether a commit is out.
+  [[nodiscard]] bool is_committing() const {
+    return out_.has_value();
+  }
+
+  /// Whether there is a virtual machine, or one is being built.
+  [[nodiscard]] bool has_machine() const {
+    return machine_ != machine_phase::none;
+  }
+
+  /// Lines that the session's log has on disk.
+  [[nodiscard]] std::uint64_t log_lines() const {
+    return log_lines_;
+  }
+
+  /// Whether `publish_events` is wanted.
+  bool observed = false;
+
+  /// Log lines that are not on disk; go with the next commit.
+  std::vector<log_line> unwritten_log;
+
+private:
+  // -- member types -----------------------------------------------------------
+
+  enum class machine_phase { none, working, at_pause };
+
+  /// Somebody who waits for the next event.
+  struct waiter {
+    ticket from = 0;
+    /// For a feed: what became of its answers.
+    std::optional<std::vector<feed_result>> results;
+  };
+
+  /// What is written at once.
+  struct commit {
+    history events;
+    /// Who is answered as soon as it is on disk.
+    std::vector<waiter> accepted;
+    /// Who then waits for the next event.
+    std::vector<waiter> waiting;
+    /// How many of the events, at the front, a machine took before they were
+    /// on disk.
+    std::size_t taken = 0;
+    /// Whether the other events are what a machine did.
+    bool is_step = false;
+    /// What the machine read and changed.
+    std::vector<state_key> expected;
+    /// What it takes on disk.
+    std::uint64_t bytes = 0;
+    std::uint64_t log_lines = 0;
+  };
+
+  struct queued_feed {
+    ticket from = 0;
+    std::vector<answer> answers;
+    feed_mode mode = feed_mode::next_event;
+  };
+
+  /// A feed in which each answer was looked at.
+  struct checked_feed {
+    std::vector<feed_result> results;
+    history events;
+  };
+
+  // -- feeds ------------------------------------------------------------------
+
+  [[nodiscard]] checked_feed check_all(std::vector<answer> answers,
+                                       std::int64_t now_ms) const;
+
+  /// Whether an answer can be taken; completes its query id.
+  [[nodiscard]] std::optional<failure> check(answer& a,
+                                             const history& taken) const;
+
+  [[nodiscard]] failure not_paused() const;
+
+  void take_feed(queued_feed feed, std::int64_t now_ms);
+
+  // -- commits ----------------------------------------------------------------
+
+  void take_step(strategy_step step, std::int64_t now_ms);
+
+  void take_cancel(std::int64_t now_ms);
+
+  /// Sends a commit out, with what a step brings along.
+  void write(commit what, strategy_step step, std::int64_t now_ms);
+
+  void fold(const history& events);
+
+  /// After a step was refused because others changed what it read.
+  void run_step_again(commit what, std::int64_t now_ms);
+
+  // -- going on ---------------------------------------------------------------
+
+  /// Does whatever can be done next.
+  void go_on(std::int64_t now_ms);
+
+  /// Notes what the machine took, and when that has to be on disk.
+  void go_ahead(commit what);
+
+  void run_machine();
+
+  /// Drops the machine and everything that it did ahead of the disk.
+  void lose_machine();
+
+  // -- answering --------------------------------------------------------------
+
+  void reply(const waiter& to);
+
+  void reply_all(std::vector<waiter>& who);
+
+  void refuse_all(std::vector<waiter>& who, const failure& why);
+
+  [[nodiscard]] session_effects take_effects();
+
+  template <class T>
+  void emit(T effect) {
+    effects_.emplace_back(std::move(effect));
+  }
+
+  // -- member variables -------------------------------------------------------
+
+  const session_settings& settings_;
+  session_fold fold_;
+
+  /// Where the session stands in the database; 0 until it does.
+  std::int64_t row_ = 0;
+
+  /// What its events add up to on disk.
+  std::uint64_t bytes_ = 0;
+  std::uint64_t log_lines_ = 0;
+
+  /// The first event, until a machine was built from it.
+  history fresh_;
+  std::string code_hash_;
+
+  machine_phase machine_ = machine_phase::none;
+
+  /// What the machine took that is not on disk and not on its way there.
+  std::optional<commit> ahead_;
+
+  /// The commit that is out.
+  std::optional<commit> out_;
+
+  /// A step that waits for the commit that is out.
+  std::optional<strategy_step> held_;
+
+  std::deque<queued_feed> queue_;
+
+  /// Who waits for the next event.
+  std::vector<waiter> waiters_;
+
+  std::optional<cancel_reason> cancelling_;
+  std::vector<waiter> cancellers_;
+
+  /// Steps in a row that were refused because of what others did.
+  std::uint64_t conflicts_ = 0;
+  std::vector<state_key> contended_;
+
+  /// Whether the machine is not to be built again before the time is over.
+  bool resting_ = false;
+
+  /// Counts what `ahead_` held, and which of these the timer was set for.
+  std::uint64_t ahead_count_ = 0;
+  std::optional<std::uint64_t> timed_;
+
+  session_effects effects_;
+};
+
+} // namespace muster

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "app/commands/command.hpp"
+
+#include "app/client/find_node.hpp"
+#include "app/settings/configuration.hpp"
+#include "app/settings/units.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+namespace muster {
+
+std::string command_context::state_directory() const {
+  return find_state_directory(globals.state_directory);
+}
+
+expected<std::unique_ptr<client>> command_context::connect() const {
+  auto where = find_node(globals.node, state_directory());
+  if (!where)
+    return tl::unexpected<failure>{where.error()};
+  return client::connect(*where);
+}
+
+expected<std::string> read_input(const std::string& path) {
+  if (path == "-")
+    return std::string{std::istreambuf_iterator<char>{std::cin}, {}};
+  std::error_code code;
+  if (std::filesystem::is_directory(path, code))
+    return fail(errc::invalid_argument,
+                fmt::format("cannot read '{}': it is a folder", path));
+  errno = 0;
+  std::ifstream in{path, std::ios::binary};
+  std::string text{std::istreambuf_iterator<char>{in}, {}};
+  if (!in.is_open() || in.bad())
+    return fail(errc::invalid_argument,
+                fmt::format("cannot read '{}': {}", path,
+                            std::strerror(errno != 0 ? errno : EIO)));
+  return text;
+}
+
+std::string without_newline(std::string text) {
+  if (text.ends_with('\n'))
+    text.pop_back();
+  return text;
+}
+
+expected<client::deadline>
+read_deadline(const std::optional<std::string>& text) {
+  if (!text)
+    return client::deadline{};
+  auto limit = parse_duration(*text);
+  if (!limit)
+    return tl::unexpected<failure>{limit.error()};
+  return client::deadline{*limit};
+}
+
+} // namespace muster

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "app/client/client.hpp"
+#include "app/output/console.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace muster {
+
+/// What the options in front of a command say.
+struct global_options {
+  std::optional<std::string> state_directory;
+  std::optional<std::string> node;
+  std::optional<std::string> config_file;
+  bool json = false;
+};
+
+/// The command that was named, with all that it needs.
+class command_context {
+public:
+  // -- what the parser fills in -----------------------------------------------
+
+  global_options globals;
+
+  /// What to do once everything is parsed; gives the exit code.
+  std::function<int()> action;
+
+  // -- what commands use ------------------------------------------------------
+
+  /// Where to print. Knows `--json` once everything is parsed.
+  [[nodiscard]] console out() const {
+    return console{globals.json};
+  }
+
+  [[nodiscard]] std::string state_directory() const;
+
+  /// Connects to the node.
+  [[nodiscard]] expected<std::unique_ptr<client>> connect() const;
+
+  /// Connects and runs `f` with the client; prints what goes wrong.
+  /// @param f gives an `expected<int>`: the exit code.
+  template <class F>
+  int with_client(F f) const {
+    auto link = connect();
+    if (!link)
+      return out().error(link.error());
+    expected<int> result = f(**link);
+    return result ? *result : out().error(result.error());
+  }
+};
+
+// Each adds its commands to the command line.
+
+void add_node_commands(CLI::App& app, command_context& context);
+
+void add_run_command(CLI::App& app, command_context& context);
+
+void add_session_commands(CLI::App& app, command_context& context);
+
+void add_state_commands(CLI::App& app, command_context& context);
+
+void add_status_commands(CLI::App& app, command_context& context);
+
+void add_config_commands(CLI::App& app, command_context& context);
+
+/// Adds a command that is done by `run(client, console, options)`, which gives
+/// an `expected<int>`: the exit code.
+/// @param options is shared by the command and its options on the command line.
+template <class Options, class F>
+CLI::App* add_client_command(CLI::App* parent, command_context& context,
+                             std::shared_ptr<Options> options, const char* name,
+                             const char* help, F run) {
+  auto* command = parent->add_subcommand(name, help);
+  command->callback([=, &context] {
+    context.action = [=, &context] {
+      return context.with_client(
+        [&](client& node) { return run(node, context.out(), *options); });
+    };
+  });
+  return command;
+}
+
+// Readers of arguments. Each failure is `invalid_argument`.
+
+/// The text of a file; `-` is standard input.
+[[nodiscard]] expected<std::string> read_input(const std::string& path);
+
+/// A text without one newline at its end.
+[[nodiscard]] std::string without_newline(std::string text);
+
+/// A duration that is absent if its option was not given.
+[[nodiscard]] expected<client::deadline>
+read_deadline(const std::optional<std::string>& text);
+
+} // namespace muster

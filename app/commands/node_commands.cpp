@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "app/commands/command.hpp"
+#include "app/settings/configuration.hpp"
+#include "app/settings/option_table.hpp"
+
+#include "actors/node/run_node.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace muster {
+
+namespace {
+
+struct node_options {
+  std::optional<std::string> port;
+  bool restart = false;
+  std::vector<std::pair<std::string, std::string>> settings;
+};
+
+void set_up_log() {
+  auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  auto log = std::make_shared<spdlog::logger>("muster", sink);
+  log->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+  spdlog::set_default_logger(log);
+}
+
+void print_ready(const console& out, const node_address& address) {
+  if (out.is_json())
+    out.print({{"event", "ready"},
+               {"host", address.host},
+               {"port", address.port},
+               {"pid", ::getpid()},
+               {"state_dir", address.state_directory}});
+  else
+    out.line(fmt::format("muster is ready on {}:{}, state in {}", address.host,
+                         address.port, address.state_directory));
+}
+
+int run(const command_context& context, const node_options& options) {
+  auto out = context.out();
+  auto given = options.settings;
+  if (options.port)
+    given.emplace_back("node.port", *options.port);
+  auto config
+    = configure(context.state_directory(), context.globals.config_file, given);
+  if (!config)
+    return out.error(config.error());
+  set_up_log();
+  auto result = run_node(config->settings, [&](const node_address& address) {
+    print_ready(out, address);
+  });
+  return result ? 0 : out.error(result.error());
+}
+
+// -- restarting ---------------------------------------------------------------
+
+/// The process that runs the node, for the handler of the one that watches it.
+volatile sig_atomic_t watched = 0;
+volatile sig_atomic_t told_to_stop = 0;
+
+void pass_on_signal(int number) {
+  told_to_stop = 1;
+  if (watched > 0)
+    ::kill(static_cast<pid_t>(watched), number);
+}
+
+/// Exit codes behind which a restart would only fail again.
+bool is_hopeless(int status) {
+  if (!WIFEXITED(status))
+    return false;
+  auto code = WEXITSTATUS(status);
+  return code == 0 || code == describe(errc::invalid_argument).exit_code
+         || code == describe(errc::in_use).exit_code;
+}
+
+/// Runs the node in a process of its own and starts it again when it dies.
+int run_and_restart(const command_context& context,
+                    const node_options& options) {
+  struct sigaction action {};
+  action.sa_handler = pass_on_signal;
+  for (auto number : {SIGTERM, SIGINT, SIGHUP})
+    sigaction(number, &action, nullptr);
+  auto pause = std::chrono::milliseconds(100);
+  for (;;) {
+    auto began = std::chrono::steady_clock::now();
+    auto parent = ::getpid();
+    auto pid = ::fork();
+    if (pid < 0)
+      return context.out().error({errc::internal, "cannot start a process"});
+    if (pid == 0) {
+      action.sa_handler = SIG_DFL;
+      for (auto number : {SIGTERM, SIGINT, SIGHUP})
+        sigaction(number, &action, nullptr);
+      // If the watcher is killed, the node must not stay behind unwatched.
+      ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+      if (::getppid() != parent)
+        return 1;
+      return run(context, options);
+    }
+    watched = pid;
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+      // nop
+    }
+    watched = 0;
+    if (told_to_stop != 0 || is_hopeless(status))
+      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    auto lived = std::chrono::steady_clock::now() - began;
+    pause = lived > std::chrono::minutes(1)
+              ? std::chrono::milliseconds(100)
+              : std::min<std::chrono::milliseconds>(2 * pause,
+                                                    std::chrono::seconds(30));
+    context.out().note(fmt::format("muster: the node died, starting it again "
+                                   "in {} ms",
+                                   pause.count()));
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+} // namespace
+
+void add_node_commands(CLI::App& app, command_context& context) {
+  auto options = std::make_shared<node_options>();
+  auto* node = app.add_subcommand("node", "Run a node in the foreground");
+  node->add_option("--port", options->port,
+                   "Port to listen on; 0 takes any that is free");
+  node->add_flag("--restart", options->restart,
+                 "Start the node again when it dies");
+  for (auto& x : all_options())
+    node
+      ->add_option_function<std::string>(
+        "--" + x.name,
+        [options, name = x.name](const std::string& value) {
+          options->settings.emplace_back(name, value);
+        },
+        x.help)
+      ->group("Settings");
+  node->callback([options, &context] {
+    context.action = [options, &context] {
+      return options->restart ? run_and_restart(context, *options)
+                              : run(context, *options);
+    };
+  });
+}
+
+} // namespace muster

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "app/settings/option_table.hpp"
+
+#include "app/settings/units.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace muster {
+
+namespace {
+
+/// How values of a kind are written.
+template <class T>
+struct notation {
+  expected<T> (*read)(std::string_view);
+  std::string (*show)(T);
+};
+
+std::string show_count(std::uint64_t count) {
+  return std::to_string(count);
+}
+
+/// An option with a range.
+/// @param place gives a reference to its place in the settings.
+template <class T, class F>
+option ranged(std::string name, notation<T> how, F place, T least, T most,
+              std::string help) {
+  auto set = [=](node_settings& s, const std::string& text) -> expected<void> {
+    auto value = how.read(text);
+    if (!value)
+      return fail(value.error().code,
+                  fmt::format("{}: {}", name, value.error().message));
+    if (*value < least || *value > most)
+      return fail(errc::invalid_argument,
+                  fmt::format("{} = {} is out of range: it goes from {} to {}",
+                              name, text, how.show(least), how.show(most)));
+    using type = std::remove_reference_t<decltype(place(s))>;
+    place(s) = static_cast<type>(*value);
+    return {};
+  };
+  auto get = [=](const node_settings& s) {
+    return how.show(static_cast<T>(place(const_cast<node_settings&>(s))));
+  };
+  return {name, std::move(help), set, get};
+}
+
+template <class F>
+option duration(std::string name, F place, std::chrono::milliseconds least,
+                std::chrono::milliseconds most, std::string help) {
+  return ranged<std::chrono::milliseconds>(std::move(name),
+                                           {parse_duration, show_duration},
+                                           place, least, most, std::move(help));
+}
+
+template <class F>
+option number(std::string name, F place, std::uint64_t least,
+              std::uint64_t most, std::string help) {
+  return ranged<std::uint64_t>(std::move(name), {parse_count, show_count},
+                               place, least, most, std::move(help));
+}
+
+template <class F>
+option size(std::string name, F place, std::uint64_t least, std::uint64_t most,
+            std::string help) {
+  return ranged<std::uint64_t>(std::move(name), {parse_size, show_size}, place,
+                               least, most, std::move(help));
+}
+
+/// Folders with a colon between them, each an absolute path.
+option folders(std::string name,
+               std::vector<std::string>& (*place)(node_settings&),
+               std::string help) {
+  auto set = [=](node_settings& s, const std::string& text) -> expected<void> {
+    std::vector<std::string> paths;
+    for (std::size_t begin = 0; begin <= text.size();) {
+      auto end = std::min(text.find(':', begin), text.size());
+      auto path = text.substr(begin, end - begin);
+      begin = end + 1;
+      if (path.empty())
+        continue;
+      if (path.front() != '/')
+        return fail(
+          errc::invalid_argument,
+          fmt::format("{}: '{}' is not an absolute path", name, path));
+      paths.push_back(std::move(path));
+    }
+    place(s) = std::move(paths);
+    return {};
+  };
+  auto get = [=](const node_settings& s) {
+    return fmt::format("{}",
+                       fmt::join(place(const_cast<node_settings&>(s)), ":"));
+  };
+  return {std::move(name), std::move(help), set, get};
+}
+
+std::vector<option> make_options() {
+  using namespace std::chrono_literals;
+  using s = node_settings;
+  constexpr auto day = 24h;
+  constexpr std::uint64_t kib = 1ull << 10;
+  constexpr std::uint64_t mib = 1ull << 20;
+  constexpr std::uint64_t gib = 1ull << 30;
+  constexpr std::uint64_t many = 1'000'000'000;
+  return {
+    number(
+      "node.port", [](s & x) -> auto& { return x.port; }, 0, 65'535,
+      "Port to listen on; 0 takes any that is free"),
+    duration(
+      "node.drain-timeout", [](s & x) -> auto& { return x.drain_timeout; }, 0ms,
+      day, "What an ordered stop may take before the process ends as it is"),
+
+    duration(
+      "tick.interval", [](s & x) -> auto& { return x.tick.interval; }, 10ms,
+      day, "From one beat of the node to the next"),
+    duration(
+      "tick.step-deadline", [](s & x) -> auto& { return x.tick.step_deadline; },
+      1ms, day,
+      "What one step of a tick may take before the tick goes on "
+      "without it"),
+
+    number(
+      "storage.max-pending",
+      [](s & x) -> auto& { return x.storage.max_pending; }, 1, many,
+      "Commits that may wait for a sync; more are refused as overloaded"),
+    number(
+      "storage.checkpoint-pages",
+      [](s & x) -> auto& { return x.storage.checkpoint_pages; }, 1, many,
+      "Pages of 4 KiB in the write-ahead log after which it is copied "
+      "into the database"),
+    size(
+      "storage.check-max-size",
+      [](s & x) -> auto& { return x.storage.check_max_bytes; }, 0, 1'024 * gib,
+      "A database of at most this size is checked as a whole at every "
+      "start"),
+
+    duration(
+      "session.retention", [](s & x) -> auto& { return x.session.retention; },
+      0ms, 3'650 * day, "How long a session is kept after its end"),
+    duration(
+      "session.idle-ttl", [](s & x) -> auto& { return x.session.idle_ttl; }, 1s,
+      3'650 * day,
+      "How long a paused session may wait for an answer before it is "
+      "cancelled"),
+    duration(
+      "session.collect-interval",
+      [](s & x) -> auto& { return x.session.collect_interval; }, 10ms, day,
+      "Pause between two rounds of garbage collection"),
+    duration(
+      "session.passivate-after",
+      [](s & x) -> auto& { return x.session.passivate_after; }, 10ms,
+      3'650 * day,
+      "How long a paused session keeps its virtual machine without "
+      "being fed"),
+    duration(
+      "session.commit-after",
+      [](s & x) -> auto& { return x.session.commit_after; }, 0ms, 1min,
+      "How long an answer waits for the event that it leads to, so "
+      "that both go to disk at once"),
+    duration(
+      "session.retry-after",
+      [](s & x) -> auto& { return x.session.retry_after; }, 10ms, day,
+      "Pause before a step is tried again that the disk refused"),
+    number(
+      "session.max-events", [](s & x) -> auto& { return x.session.max_events; },
+      16, many, "Events of one session"),
+    size(
+      "session.max-bytes", [](s & x) -> auto& { return x.session.max_bytes; },
+      64 * kib, 1'024 * gib, "What the events of one session may take on disk"),
+    size(
+      "session.max-response",
+      [](s & x) -> auto& { return x.session.max_response_bytes; }, 1, 256 * mib,
+      "One answer"),
+    size(
+      "session.max-code",
+      [](s & x) -> auto& { return x.session.max_code_bytes; }, 1, 256 * mib,
+      "The text of a script"),
+    size(
+      "session.max-ctx", [](s & x) -> auto& { return x.session.max_ctx_bytes; },
+      2, 256 * mib, "The ctx of a script, as JSON"),
+    number(
+      "session.max-queued", [](s & x) -> auto& { return x.session.max_queued; },
+      1, many, "Requests that may wait for a commit of one session"),
+    number(
+      "session.max-conflicts",
+      [](s & x) -> auto& { return x.session.max_conflicts; }, 0, many,
+      "How often in a row a step may be refused because others changed "
+      "what it read, before the script is told"),
+    number(
+      "session.max-active", [](s & x) -> auto& { return x.session.max_active; },
+      1, many, "Sessions that are running or were used recently"),
+    number(
+      "session.max-machines",
+      [](s & x) -> auto& { return x.session.max_machines; }, 1, many,
+      "Virtual machines that are kept; paused sessions that are cheap to "
+      "replay give theirs back first"),
+    number(
+      "session.max-activations",
+      [](s & x) -> auto& { return x.session.max_activations; }, 1, 10'000,
+      "Sessions that are taken up again at a time after a start"),
+    number(
+      "session.max-page", [](s & x) -> auto& { return x.storage.max_page; }, 1,
+      100'000, "Sessions in one page of a list"),
+    number(
+      "session.observer-window",
+      [](s & x) -> auto& { return x.session.observer_window; }, 1, 1'000'000,
+      "Events that an observer may leave unacknowledged"),
+    number(
+      "session.preview-chars",
+      [](s & x) -> auto& { return x.session.preview_chars; }, 1, 1'000'000,
+      "Characters of a prompt in a preview"),
+    number(
+      "session.max-log-lines",
+      [](s & x) -> auto& { return x.storage.max_log_lines; }, 1, many,
+      "Log lines that are kept of one session; the oldest go first"),
+
+    number(
+      "strategy.slice",
+      [](s & x) -> auto& { return x.strategy.slice_instructions; }, 1'000,
+      100'000'000,
+      "Instructions of a script after which others get "
+      "their turn"),
+    number(
+      "strategy.max-instructions",
+      [](s & x) -> auto& { return x.strategy.max_instructions; }, 1'000,
+      1'000'000'000'000'000, "Instructions from one pause to the next"),
+    number(
+      "strategy.max-unyielding",
+      [](s & x) -> auto& { return x.strategy.max_unyielding; }, 1'000,
+      100'000'000'000, "Instructions in a callback that cannot be interrupted"),
+    size(
+      "strategy.max-memory",
+      [](s & x) -> auto& { return x.strategy.max_memory_bytes; }, mib, 64 * gib,
+      "Memory of one virtual machine"),
+    number(
+      "strategy.max-queries",
+      [](s & x) -> auto& { return x.strategy.max_queries; }, 1, 1'000'000,
+      "Queries that one pause may ask"),
+    size(
+      "strategy.max-prompt",
+      [](s & x) -> auto& { return x.strategy.max_prompt_bytes; }, 1, 256 * mib,
+      "One prompt with its system text"),
+    size(
+      "strategy.max-result",
+      [](s & x) -> auto& { return x.strategy.max_result_bytes; }, 2, 256 * mib,
+      "The result of a session, as JSON"),
+    number(
+      "strategy.max-effects",
+      [](s & x) -> auto& { return x.strategy.max_effects; }, 1, many,
+      "What a script may ask the host between two pauses, and values that "
+      "it may change"),
+    size(
+      "strategy.max-effect-bytes",
+      [](s & x) -> auto& { return x.strategy.max_effect_bytes; }, kib, gib,
+      "What the answers to these may add up to"),
+    size(
+      "strategy.max-state",
+      [](s & x) -> auto& { return x.strategy.max_state_bytes; }, 1, 256 * mib,
+      "One value of the shared state, as JSON"),
+    size(
+      "strategy.max-source",
+      [](s & x) -> auto& { return x.strategy.max_source_bytes; }, 1, 256 * mib,
+      "One module that a script loads"),
+    number(
+      "strategy.max-log-lines",
+      [](s & x) -> auto& { return x.strategy.max_log_lines; }, 1, 1'000'000,
+      "Log lines between two pauses"),
+    size(
+      "strategy.max-log-line",
+      [](s & x) -> auto& { return x.strategy.max_log_line_bytes; }, 16, mib,
+      "One log line; longer ones are cut"),
+    folders(
+      "strategy.packages",
+      [](s& x) -> std::vector<std::string>& { return x.strategy.packages; },
+      "Folders that 'require' searches, with ':' between them, before "
+      "'packages' in the state directory"),
+  };
+}
+
+} // namespace
+
+const std::vector<option>& all_options() {
+  static const std::vector<option> options = make_options();
+  return options;
+}
+
+const option* find_option(const std::string& name) {
+  auto& options = all_options();
+  auto i = std::find_if(options.begin(), options.end(),
+                        [&](auto& x) { return x.name == name; });
+  return i != options.end() ? &*i : nullptr;
+}
+
+} // namespace muster

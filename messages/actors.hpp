@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "messages/atoms.hpp"
+#include "messages/caf_support.hpp"
+#include "messages/persistence.hpp"
+#include "messages/session.hpp"
+
+#include <caf/all.hpp>
+
+#include <string>
+#include <vector>
+
+// The map of the product: every actor that others may talk to, a line for each
+// message. Any request may be answered with an error of `errors.hpp` instead.
+// Texts called `id` are session ids or unique beginnings of one, unless the
+// line says otherwise. Messages that actors keep to themselves stand beside
+// their implementation.
+
+namespace muster {
+
+// -- protocols that several actors speak --------------------------------------
+
+/// Whoever has counters to show.
+using reporting_actor = caf::typed_actor<
+  // Say how you are doing, to the node.
+  caf::reacts_to<report_atom>>;
+
+/// Whoever has a share of each tick.
+using ticking_actor = caf::typed_actor<
+  // Do what is due now; answer how much that was. Once at a time.
+  caf::replies_to<collect_atom>::with<std::uint64_t>>;
+
+/// Whoever watches a session. A client runs one and hands it to `observe`.
+using observer_actor = caf::typed_actor<
+  // Something happened. Answered by `acknowledge`, or the stream dries up.
+  caf::reacts_to<observed_event>,
+  // That many events were skipped, because too many were not acknowledged.
+  caf::reacts_to<lagged_atom, std::string, std::uint64_t>>;
+
+/// The verbs for sessions. The node passes them on to the registry, and the
+/// registry to the session, which answers the client itself.
+using session_verbs = caf::typed_actor<
+  // Spawns a session and waits for its first event.
+  caf::replies_to<start_atom, session_spec>::with<session_view>,
+  // Spawns a session; answers with its id once it is on disk.
+  caf::replies_to<spawn_atom, session_spec>::with<std::string>,
+  // Answers queries. One result for each; those not refused are on disk.
+  caf::replies_to<feed_atom, std::string, std::vector<answer>,
+                  feed_mode>::with<feed_reply>,
+  // Gives the id of the only query without an answer.
+  caf::replies_to<pending_atom, std::string>::with<std::string>,
+  // Gives a session as its last committed event left it.
+  caf::replies_to<show_atom, std::string>::with<session_view>,
+  // Gives state, metrics, log and pending queries of a session as JSON.
+  caf::replies_to<snapshot_atom, std::string,
+                  snapshot_options>::with<std::string>,
+  // Gives the snapshots of all sessions that have not ended, as JSON.
+  caf::replies_to<snapshot_atom, snapshot_options>::with<std::string>,
+  // Gives prompts and answers of a session from its first, as JSON.
+  caf::replies_to<transcript_atom, std::string>::with<std::string>,
+  // Gives log lines of a session: those with a number above the given one.
+  caf::replies_to<log_atom, std::string,
+                  std::uint64_t>::with<std::vector<log_line>>,
+  // Ends a session. The first reason counts; a session that has ended stays as
+  // it is, which is no error.
+  caf::replies_to<cancel_atom, std::string, cancel_reason>::with<session_view>,
+  // Waits for the end of a session, or for its next pause. A second wait of the
+  // same client replaces its first.
+  caf::replies_to<await_atom, std::string, wait_for,
+                  caf::actor>::with<session_view>,
+  // Sends every event behind the given number to the observer, past ones first.
+  caf::replies_to<observe_atom, std::string, std::uint64_t,
+                  observer_actor>::with<session_view>,
+  // The observer has worked off all events up to this number.
+  caf::reacts_to<acknowledge_atom, std::string, std::uint64_t, observer_actor>,
+  // The observer wants no more.
+  caf::reacts_to<unobserve_atom, std::string, observer_actor>,
+  // Lists sessions, newest first.
+  caf::replies_to<list_atom, session_list_request>::with<session_page>,
+  // Deletes ended sessions that ended this many milliseconds ago or earlier;
+  // answers how many.
+  caf::replies_to<prune_atom, std::int64_t>::with<std::uint64_t>>;
+
+/// The verbs for state that sessions share, for operators.
+using state_verbs = caf::typed_actor<
+  // Lists the namespaces.
+  caf::replies_to<spaces_atom>::with<std::vector<state_space>>,
+  // Lists keys of a namespace that begin with a text, sorted; at most so many.
+  caf::replies_to<list_atom, std::string, std::string,
+                  std::uint32_t>::with<std::vector<state_entry>>,
+  // Gives a value and its version.
+  caf::replies_to<get_atom, state_key>::with<state_value>,
+  // Writes a value, given as JSON; answers its new version.
+  caf::replies_to<set_atom, state_key, std::string>::with<std::uint64_t>,
+  // Deletes a value; answers whether there was one.
+  caf::replies_to<delete_atom, state_key>::with<bool>>;
+
+// -- the actors ---------------------------------------------------------------
+
+/// The NODE: the one published handle, the front door of all clients.
+using node_actor = session_verbs::extend_with<state_verbs>::extend<
+  // How the node and each of its parts are doing, as JSON. Answered at once
+  // from what the parts said last.
+  caf::replies_to<status_atom>::with<std::string>>;
+
+/// Where the parts of a node say how they are doing.
+using status_sink_actor = caf::typed_actor<
+  // The name of a part and its counters as a JSON object.
+  caf::reacts_to<report_atom, std::string, std::string>>;
+
+/// The TICK: beats at an interval and gives every part its share.
+using tick_actor = caf::typed_actor<
+  // Beats once now, whatever the clock says.
+  caf::reacts_to<beat_atom>>;
+
+/// The PERSISTENCE actor: owns every write to disk.
+using persistence_actor = state_verbs::extend_with<reporting_actor>::extend<
+  // Writes events of a session; answers once they are synced.
+  caf::replies_to<commit_atom, commit_request>::with<commit_ack>,
+  // Gives everything of a session.
+  caf::replies_to<load_atom, std::string>::with<stored_session>,
+  // Gives the ids that begin with a text, two at most.
+  caf::replies_to<find_atom, std::string>::with<std::vector<std::string>>,
+  // Lists sessions, newest first.
+  caf::replies_to<list_atom, session_list_request>::with<session_page>,
+  // Looks through sessions, oldest first.
+  caf::replies_to<scan_atom, scan_request>::with<scan_page>,
+  // Deletes sessions, given by whole ids; answers how many there were.
+  caf::replies_to<erase_atom, std::vector<std::string>>::with<std::uint64_t>,
+  // Gives log lines of a session: those with a number above the given one.
+  caf::replies_to<log_atom, std::string,
+                  std::uint64_t>::with<std::vector<log_line>>,
+  // Writes a JSON document whole, given by its path in the state directory.
+  caf::replies_to<save_atom, std::string, std::string>::with<caf::ok_atom>,
+  // Gives a JSON document; empty if there is none.
+  caf::replies_to<read_atom, std::string>::with<std::string>,
+  // Deletes a JSON document.
+  caf::replies_to<remove_atom, std::string>::with<caf::ok_atom>,
+  // Closes everything behind what was asked before. The last message.
+  caf::replies_to<stop_atom>::with<caf::ok_atom>>;
+
+/// The SESSION REGISTRY: knows which sessions are active and activates others.
+/// In its share of a tick it looks through some of its sessions, ends those
+/// that nobody came back to and deletes those that ended long ago.
+using session_registry_actor = session_verbs::extend_with<reporting_actor>::
+  extend_with<ticking_actor>::extend<
+    // Takes no new work, lets every session finish its commit, and stops them.
+    caf::replies_to<stop_atom>::with<caf::ok_atom>>;
+
+/// A SESSION. Its handle never leaves the node; the registry passes on what
+/// clients ask, without the id.
+using session_actor = caf::typed_actor<
+  // Goes to its first event and answers with it.
+  caf::replies_to<start_atom, session_spec>::with<session_view>,
+  // Answers with the id once the session is on disk.
+  caf::replies_to<spawn_atom, session_spec>::with<std::string>,
+  // As in `session_verbs`, from here on.
+  caf::replies_to<feed_atom, std::vector<answer>, feed_mode>::with<feed_reply>,
+  caf::replies_to<pending_atom>::with<std::string>,
+  caf::replies_to<show_atom>::with<session_view>,
+  caf::replies_to<snapshot_atom, snapshot_options>::with<std::string>,
+  caf::replies_to<transcript_atom>::with<std::string>,
+  caf::replies_to<log_atom, std::uint64_t>::with<std::vector<log_line>>,
+  caf::replies_to<cancel_atom, cancel_reason>::with<session_view>,
+  caf::replies_to<await_atom, wait_for, caf::actor>::with<session_view>,
+  caf::replies_to<observe_atom, std::uint64_t,
+                  observer_actor>::with<session_view>,
+  caf::reacts_to<acknowledge_atom, std::uint64_t, observer_actor>,
+  caf::reacts_to<unobserve_atom, observer_actor>,
+  // Give back the virtual machine, if it is only waiting.
+  caf::reacts_to<expire_atom>,
+  // End the actor, unless somebody needs it; then say so with `stay`.
+  caf::reacts_to<leave_atom>,
+  // End the actor when the commit that is out is done, whoever needs it.
+  caf::reacts_to<stop_atom>>;
+
+} // namespace muster

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "messages/json.hpp"
+
+#include <fmt/format.h>
+
+namespace muster {
+
+namespace {
+
+/// The length of the well-formed sequence at the front of `text`, or 0.
+std::size_t utf8_sequence(std::string_view text) {
+  auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
+  auto follows = [&](std::size_t i, unsigned low = 0x80, unsigned high = 0xBF) {
+    return byte(i) >= low && byte(i) <= high;
+  };
+  auto lead = byte(0);
+  if (lead < 0x80)
+    return 1;
+  if (lead >= 0xC2 && lead <= 0xDF)
+    return follows(1) ? 2 : 0;
+  if (lead >= 0xE0 && lead <= 0xEF) {
+    auto low = lead == 0xE0 ? 0xA0u : 0x80u;
+    auto high = lead == 0xED ? 0x9Fu : 0xBFu;
+    return follows(1, low, high) && follows(2) ? 3 : 0;
+  }
+  if (lead >= 0xF0 && lead <= 0xF4) {
+    auto low = lead == 0xF0 ? 0x90u : 0x80u;
+    auto high = lead == 0xF4 ? 0x8Fu : 0xBFu;
+    return follows(1, low, high) && follows(2) && follows(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+} // namespace
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    auto n = utf8_sequence(text);
+    if (n == 0)
+      return false;
+    text.remove_prefix(n);
+  }
+  return true;
+}
+
+std::string_view utf8_prefix(std::string_view text, std::size_t count) {
+  std::size_t end = 0;
+  while (count-- > 0 && end < text.size())
+    end += std::max<std::size_t>(utf8_sequence(text.substr(end)), 1);
+  return text.substr(0, end);
+}
+
+expected<json> parse_json(std::string_view text, std::string_view what) {
+  try {
+    return json::parse(text);
+  } catch (const json::parse_error& error) {
+    return fail(
+      errc::invalid_argument,
+      fmt::format("{} is not JSON: it breaks at byte {}", what, error.byte));
+  } catch (const json::exception& error) {
+    return fail(errc::invalid_argument,
+                fmt::format("{} is not JSON: {}", what, error.what()));
+  }
+}
+
+std::string_view kind_of(const json& value) {
+  switch (value.type()) {
+    case json::value_t::null:
+      return "null";
+    case json::value_t::object:
+      return "an object";
+    case json::value_t::array:
+      return "an array";
+    case json::value_t::string:
+      return "a string";
+    case json::value_t::boolean:
+      return "a boolean";
+    default:
+      return "a number";
+  }
+}
+
+} // namespace muster
