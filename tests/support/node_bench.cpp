@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/support/node_bench.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace muster::test {
+
+struct node_bench::config : caf::actor_system_config {
+  config() {
+    muster::add_message_types(*this);
+    set("scheduler.policy", caf::atom("testing"));
+  }
+};
+
+// -- constructors and destructors ---------------------------------------------
+
+node_bench::node_bench(std::uint64_t seed) : disk(seed), random_(seed) {
+  settings.storage.directory = "/state";
+  settings.storage.file_system = disk.file_system();
+  // A tick now and then is enough, unless a test is about it.
+  settings.tick.interval = std::chrono::seconds(30);
+}
+
+node_bench::~node_bench() {
+  kill();
+}
+
+// -- life of the node ---------------------------------------------------------
+
+expected<void> node_bench::start() {
+  auto env = make_environment();
+  auto opened = open_storage(settings.storage, disk.documents(), env);
+  if (!opened)
+    return tl::unexpected<failure>{opened.error()};
+  auto parts = std::make_shared<node_parts>();
+  parts->settings = settings;
+  parts->env = env;
+  parts->disk = std::move(*opened);
+  parts->detached = false;
+  config_ = std::make_unique<config>();
+  system_ = std::make_unique<caf::actor_system>(*config_);
+  scheduler().clock().current_time
+    = caf::actor_clock::time_point{std::chrono::nanoseconds{steady_ns_}};
+  node_
+    = system_->spawn(muster::node, std::shared_ptr<const node_parts>{parts});
+  run();
+  return {};
+}
+
+void node_bench::require_start() {
+  if (auto started = start(); !started)
+    throw std::runtime_error{"the node does not start: "
+                             + started.error().message};
+}
+
+void node_bench::kill() {
+  drop();
+  disk.kill_process();
+}
+
+void node_bench::cut_power() {
+  drop();
+  disk.cut_power();
+}
+
+void node_bench::stop() {
+  auto done = send_to<caf::ok_atom>(node_, stop_atom::value);
+  run();
+  if (!*done || !**done)
+    throw std::runtime_error{"the node does not stop"};
+  node_ = nullptr;
+  system_.reset();
+  config_.reset();
+}
+
+void node_bench::drop() {
+  if (!system_)
+    return;
+  disk.is_off = true;
+  caf::anon_send_exit(node_, caf::exit_reason::user_shutdown);
+  node_ = nullptr;
+  // Those that wait for answers get none. Timers go with the system.
+  while (system_->registry().running() > 0)
+    if (run(1'000) == 0 && !scheduler().trigger_timeout())
+      break;
+  system_.reset();
+  config_.reset();
+  disk.is_off = false;
+}
+
+// -- running ------------------------------------------------------------------
+
+std::size_t node_bench::run(std::size_t max_messages) {
+  auto& jobs = scheduler().jobs;
+  std::size_t count = 0;
+  for (; count < max_messages && !jobs.empty(); ++count) {
+    auto* job = jobs.front();
+    scheduler().try_run_once();
+    // An actor with more to do is left at the front; here all take turns.
+    if (jobs.size() > 1 && jobs.front() == job)
+      std::rotate(jobs.begin(), jobs.begin() + 1, jobs.end());
+  }
+  return count;
+}
+
+bool node_bench::run_one(std::mt19937_64& random) {
+  auto& jobs = scheduler().jobs;
+  if (jobs.empty())
+    return false;
+  auto i = static_cast<std::ptrdiff_t>(random() % jobs.size());
+  std::rotate(jobs.begin(), jobs.begin() + i, jobs.begin() + i + 1);
+  return scheduler().try_run_once();
+}
+
+void node_bench::advance(std::chrono::milliseconds time) {
+  auto step = std::min<std::chrono::milliseconds>(settings.tick.interval, time);
+  while (time.count() > 0) {
+    auto next = std::min(step, time);
+    steady_ns_ += std::chrono::nanoseconds{next}.count();
+    if (system_)
+      scheduler().clock().advance_time(next);
+    run();
+    time -= next;
+  }
+}
+
+std::int64_t node_bench::wall_ms() const {
+  return steady_ns_ / 1'000'000 + wall_offset_ms;
+}
+
+// -- the verbs ----------------------------------------------------------------
+
+expected<session_view> node_bench::run_code(const std::string& code,
+                                            const std::string& ctx) {
+  session_spec spec;
+  spec.code = code;
+  spec.name = "test.lua";
+  spec.ctx = ctx;
+  return ask<session_view>(start_atom::value, spec);
+}
+
+expected<std::string> node_bench::spawn(const std::string& code,
+                                        const std::string& ctx) {
+  session_spec spec;
+  spec.code = code;
+  spec.name = "test.lua";
+  spec.ctx = ctx;
+  return ask<std::string>(spawn_atom::value, spec);
+}
+
+expected<session_view>
+node_bench::feed(const std::string& id, const std::string& query,
+                 const std::string& response, feed_mode mode,
+                 std::optional<token_usage> usage) {
+  auto reply = ask<feed_reply>(
+    feed_atom::value, id, std::vector<answer>{{query, response, usage}}, mode);
+  if (!reply)
+    return tl::unexpected<failure>{reply.error()};
+  if (auto& refused = reply->results.at(0).refused)
+    return tl::unexpected<failure>{*refused};
+  return std::move(reply->session);
+}
+
+expected<feed_reply>
+node_bench::feed_all(const std::string& id,
+                     std::vector<std::pair<std::string, std::string>> answers,
+                     feed_mode mode) {
+  std::vector<answer> all;
+  for (auto& [query, response] : answers)
+    all.push_back({query, response, std::nullopt});
+  return ask<feed_reply>(feed_atom::value, id, all, mode);
+}
+
+expected<session_view> node_bench::show(const std::string& id) {
+  return ask<session_view>(show_atom::value, id);
+}
+
+expected<session_view> node_bench::cancel(const std::string& id,
+                                          const std::string& detail) {
+  return ask<session_view>(cancel_atom::value, id,
+                           cancel_reason{cancel_code::user, detail, 0});
+}
+
+expected<json> node_bench::snapshot(const std::string& id,
+                                    snapshot_options options) {
+  auto text = ask<std::string>(snapshot_atom::value, id, options);
+  if (!text)
+    return tl::unexpected<failure>{text.error()};
+  return json::parse(*text);
+}
+
+expected<std::vector<session_summary>>
+node_bench::list(std::vector<session_phase> phases) {
+  session_list_request request;
+  request.phases = std::move(phases);
+  auto page = ask<session_page>(list_atom::value, request);
+  if (!page)
+    return tl::unexpected<failure>{page.error()};
+  return std::move(page->sessions);
+}
+
+json node_bench::status() {
+  auto text = ask<std::string>(status_atom::value);
+  return text ? json::parse(*text) : json(nullptr);
+}
+
+// -- looking inside -----------------------------------------------------------
+
+std::size_t node_bench::actors() const {
+  return system_->registry().running();
+}
+
+caf::scheduler::test_coordinator& node_bench::scheduler() {
+  return dynamic_cast<caf::scheduler::test_coordinator&>(system_->scheduler());
+}
+
+environment node_bench::make_environment() {
+  environment env;
+  env.wall_ms = [this] { return wall_ms(); };
+  env.steady_ns = [this] { return steady_ns_; };
+  env.random = [this] { return random_bits{random_(), random_()}; };
+  return env;
+}
+
+} // namespace muster::test
