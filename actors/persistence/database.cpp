@@ -162,8 +162,6 @@ void database::set_up() {
                    "the journal mode '{}'",
                    path_, mode)}};
   db.run("PRAGMA synchronous=full");
-  // The log is copied back between two batches, where its errors are seen.
-  db.run("PRAGMA wal_autocheckpoint=0");
   db.run("PRAGMA temp_store=memory");
   db.run("PRAGMA cache_size=-32768");
   if (tables == 0)

@@ -170,6 +170,9 @@ connection::connection(const std::string& path,
     file_system.empty() ? nullptr : file_system.c_str());
   handle_.reset(handle);
   check(code);
+  // Takes the place of SQLite's own hook, which would copy the log back at once
+  // and keep its errors to itself. (The pragma that turns that one off would
+  // remove ours.)
   sqlite3_wal_hook(handle, &connection::on_commit, this);
 }
 
