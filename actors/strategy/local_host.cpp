@@ -357,7 +357,9 @@ void local_host::diverge(std::string_view what) {
 
 std::optional<host_report> local_host::replay_pause(const paused_event& pause) {
   auto* recorded = expect<paused_event>("paused");
-  if (recorded != nullptr && recorded->digest != pause.digest) {
+  if (recorded != nullptr
+      && (recorded->digest != pause.digest
+          || recorded->queries != pause.queries)) {
     --cursor_;
     diverge("asked something else, or did something else before it asked");
   }
