@@ -19,6 +19,7 @@
 #include <muster_version.hpp>
 #include <thread>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace muster {
@@ -112,6 +113,8 @@ auto stop_on_signal(const node_impl& hdl) {
 expected<void> run_node(node_settings settings,
                         std::function<void(const node_address&)> ready) {
   signal_thread::prepare();
+  // Whatever the node or its libraries create is for its owner only.
+  ::umask(077);
   auto directory = state_directory::open(settings.storage.directory);
   if (!directory)
     return tl::unexpected<failure>{directory.error()};

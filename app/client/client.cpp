@@ -24,8 +24,16 @@ struct link_state {
   /// Why there is no connection any more, if so.
   std::optional<failure> lost;
 
-  /// Who is told when the connection breaks, by the number of the call.
-  std::unordered_map<std::uint64_t, std::function<void(const failure&)>> open;
+  /// A call that is not answered yet.
+  struct open_call {
+    /// Tells the caller that there will be no answer.
+    std::function<void(const failure&)> fail;
+    /// An actor that the node has a handle of, if the call needs one. It must
+    /// be ended: the framework never lets go of what crossed the wire.
+    caf::actor helper;
+  };
+
+  std::unordered_map<std::uint64_t, open_call> open;
   std::uint64_t next = 0;
 };
 
@@ -46,18 +54,41 @@ namespace muster {
 
 namespace {
 
+/// Closes a call.
+/// @returns whether it was still open.
+bool close_call(link_pointer self, std::uint64_t number) {
+  auto node = self->state.open.extract(number);
+  if (node.empty())
+    return false;
+  if (auto& helper = node.mapped().helper)
+    self->send_exit(helper, caf::exit_reason::user_shutdown);
+  return true;
+}
+
+/// Tells every caller that there will be no answer.
+void close_all(link_pointer self, const failure& why) {
+  for (auto& [number, call] : std::exchange(self->state.open, {})) {
+    if (call.helper)
+      self->send_exit(call.helper, caf::exit_reason::user_shutdown);
+    call.fail(why);
+  }
+}
+
 /// Sends the requests and is the first to hear that the connection broke: the
 /// answers would not come, and nobody else would say so.
 caf::behavior link(link_pointer self, node_actor node) {
   self->state.node = std::move(node);
   self->monitor(self->state.node);
   self->set_down_handler([=](const caf::down_msg&) {
-    auto& st = self->state;
-    st.lost = failure{errc::connection_lost,
-                      "the connection to the node broke before it answered; "
-                      "what it acknowledged is kept"};
-    for (auto& [number, fail] : std::exchange(st.open, {}))
-      fail(*st.lost);
+    self->state.lost
+      = failure{errc::connection_lost,
+                "the connection to the node broke before it answered; what it "
+                "acknowledged is kept"};
+    close_all(self, *self->state.lost);
+  });
+  self->set_exit_handler([=](const caf::exit_msg& x) {
+    close_all(self, {errc::connection_lost, "the client was closed"});
+    self->quit(x.reason);
   });
   return {[=](const job& what) { what.run(self); }};
 }
@@ -83,8 +114,8 @@ struct client::connection {
     caf::anon_send_exit(link, caf::exit_reason::user_shutdown);
   }
 
-  /// Runs `f(self, deliver)` in the link, and waits until `deliver` was called
-  /// with an `expected<T>` or the connection broke.
+  /// Runs `f(self, call, deliver)` in the link, and waits until `deliver` was
+  /// called with an `expected<T>` or the connection broke.
   template <class T, class F>
   expected<T> run(F f) {
     auto promise = std::make_shared<std::promise<expected<T>>>();
@@ -96,11 +127,13 @@ struct client::connection {
                        return;
                      }
                      auto number = ++st.next;
-                     st.open.emplace(number, [=](const failure& why) {
+                     auto fail = [=](const failure& why) {
                        promise->set_value(tl::unexpected<failure>{why});
-                     });
-                     f(self, [=](expected<T> result) {
-                       if (self->state.open.erase(number) > 0)
+                     };
+                     auto& call = st.open[number];
+                     call.fail = fail;
+                     f(self, call, [=](expected<T> result) {
+                       if (close_call(self, number))
                          promise->set_value(std::move(result));
                      });
                    }});
@@ -110,7 +143,7 @@ struct client::connection {
   /// Sends a request to the node and waits for its answer.
   template <class T, class... Ts>
   expected<T> ask(deadline limit, Ts... request) {
-    return run<T>([=](link_pointer self, auto deliver) {
+    return run<T>([=](link_pointer self, auto&, auto deliver) {
       auto timeout = limit ? caf::duration{*limit} : caf::infinite;
       self->request(self->state.node, timeout, request...)
         .then([=](T& x) { deliver(std::move(x)); },
@@ -221,24 +254,22 @@ expected<session_view> client::cancel(const std::string& id,
 expected<session_view> client::await(const std::string& id, wait_for what,
                                      deadline limit) {
   // A waiter of its own for each call: the node keeps one wait for each.
-  return link_->run<session_view>([=](link_pointer self, auto deliver) {
-    auto timeout = limit ? caf::duration{*limit} : caf::infinite;
-    auto waiter = self->spawn([](caf::event_based_actor*) -> caf::behavior {
-      return {[](caf::ok_atom) {
-        // nop
-      }};
+  return link_->run<session_view>(
+    [=](link_pointer self, auto& call, auto deliver) {
+      call.helper = self->spawn([](caf::event_based_actor*) -> caf::behavior {
+        return {[](caf::ok_atom) {
+          // nop
+        }};
+      });
+      auto timeout = limit ? caf::duration{*limit} : caf::infinite;
+      self
+        ->request(self->state.node, timeout, await_atom::value, id, what,
+                  call.helper)
+        .then([=](session_view& x) { deliver(std::move(x)); },
+              [=](const caf::error& error) {
+                deliver(tl::unexpected<failure>{from_caf(error)});
+              });
     });
-    auto finish = [=](expected<session_view> result) {
-      self->send_exit(waiter, caf::exit_reason::user_shutdown);
-      deliver(std::move(result));
-    };
-    self
-      ->request(self->state.node, timeout, await_atom::value, id, what, waiter)
-      .then([=](session_view& x) { finish(std::move(x)); },
-            [=](const caf::error& error) {
-              finish(tl::unexpected<failure>{from_caf(error)});
-            });
-  });
 }
 
 namespace {
@@ -275,34 +306,30 @@ observer_actor::behavior_type watch(observer_actor::pointer self,
 expected<session_view> client::observe(const std::string& id,
                                        std::uint64_t after, observer see,
                                        deadline limit) {
-  return link_->run<session_view>([=](link_pointer self, auto deliver) {
+  return link_->run<session_view>([=](link_pointer self, auto& call,
+                                      auto deliver) {
     auto first = std::make_shared<session_view>();
-    auto done = [=] { deliver(*first); };
     // What happens in the watcher is told to the link, whose turn it is then.
-    auto tell = [link = caf::actor{self}, done] {
-      caf::anon_send(link, job{[=](link_pointer) { done(); }});
+    auto done = [=, link = caf::actor{self}] {
+      caf::anon_send(link, job{[=](link_pointer) { deliver(*first); }});
     };
     auto watcher
-      = self->spawn(watch, self->state.node, see, std::function<void()>{tell});
+      = self->spawn(watch, self->state.node, see, std::function<void()>{done});
+    call.helper = caf::actor_cast<caf::actor>(watcher);
+    auto expire = job{[=](link_pointer) {
+      deliver(muster::fail(
+        errc::timeout, fmt::format("session '{}' had not ended in time", id)));
+    }};
     self
       ->request(self->state.node, caf::infinite, observe_atom::value, id, after,
                 watcher)
       .then(
         [=](session_view& view) {
           *first = std::move(view);
-          if (!limit)
-            return;
-          auto stop = job{[=](link_pointer again) {
-            again->send_exit(watcher, caf::exit_reason::user_shutdown);
-            deliver(muster::fail(errc::timeout,
-                                 fmt::format("session '{}' had not ended in "
-                                             "time",
-                                             id)));
-          }};
-          self->delayed_send(self, *limit, stop);
+          if (limit)
+            self->delayed_send(self, *limit, expire);
         },
         [=](const caf::error& error) {
-          self->send_exit(watcher, caf::exit_reason::user_shutdown);
           deliver(tl::unexpected<failure>{from_caf(error)});
         });
   });

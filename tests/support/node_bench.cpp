@@ -19,6 +19,8 @@ struct node_bench::config : caf::actor_system_config {
 node_bench::node_bench(std::uint64_t seed) : disk(seed), random_(seed) {
   settings.storage.directory = "/state";
   settings.storage.file_system = disk.file_system();
+  // Short slices: scripts that never end are to cost little.
+  settings.strategy.slice_instructions = 1'000;
   // A tick now and then is enough, unless a test is about it.
   settings.tick.interval = std::chrono::seconds(30);
 }
