@@ -29,19 +29,30 @@ struct step_log {
 
 using step_log_ptr = std::shared_ptr<step_log>;
 
-ticking_actor::behavior_type step(ticking_actor::pointer self, step_log_ptr log,
-                                  std::shared_ptr<std::string> order,
-                                  char name) {
-  return {[=](collect_atom) -> caf::result<std::uint64_t> {
-    ++log->asked;
-    *order += name;
-    if (log->fails)
-      return make_error(errc::internal, "broken step");
-    if (log->answers)
-      return std::uint64_t{2};
-    log->open.push_back(self->make_response_promise<std::uint64_t>());
-    return log->open.back();
-  }};
+/// A step that also keeps a promise when it is told to: only the actor that
+/// made one may do that.
+using scripted_step_actor
+  = ticking_actor::extend<caf::reacts_to<beat_atom, std::uint64_t>>;
+
+scripted_step_actor::behavior_type
+step(scripted_step_actor::pointer self, step_log_ptr log,
+     std::shared_ptr<std::string> order, char name) {
+  return {
+    [=](collect_atom) -> caf::result<std::uint64_t> {
+      ++log->asked;
+      *order += name;
+      if (log->fails)
+        return make_error(errc::internal, "broken step");
+      if (log->answers)
+        return std::uint64_t{2};
+      log->open.push_back(self->make_response_promise<std::uint64_t>());
+      return log->open.back();
+    },
+    [=](beat_atom, std::uint64_t done) {
+      log->open.at(0).deliver(done);
+      log->open.clear();
+    },
+  };
 }
 
 struct fixture : test_coordinator_fixture<config> {
@@ -51,6 +62,7 @@ struct fixture : test_coordinator_fixture<config> {
   std::shared_ptr<std::string> last = std::make_shared<std::string>();
   std::shared_ptr<std::size_t> reports = std::make_shared<std::size_t>(0);
   tick_actor hdl;
+  caf::actor first_step;
   std::vector<caf::actor> others;
 
   fixture() {
@@ -75,16 +87,18 @@ struct fixture : test_coordinator_fixture<config> {
       reports);
     others.push_back(caf::actor_cast<caf::actor>(sink));
     others.push_back(caf::actor_cast<caf::actor>(reporter));
+    auto step_a = make(a, 'a');
+    auto step_b = make(b, 'b');
+    first_step = caf::actor_cast<caf::actor>(step_a);
     tick_settings settings;
     settings.interval = 100ms;
     settings.step_deadline = 40ms;
     auto now = [this] {
       return sched.clock().current_time.time_since_epoch().count();
     };
-    hdl = sys.spawn(
-      tick, settings, std::function<std::int64_t()>{now},
-      std::vector<tick_step>{{"a", make(a, 'a')}, {"b", make(b, 'b')}},
-      std::vector<reporting_actor>{reporter}, sink);
+    hdl = sys.spawn(tick, settings, std::function<std::int64_t()>{now},
+                    std::vector<tick_step>{{"a", step_a}, {"b", step_b}},
+                    std::vector<reporting_actor>{reporter}, sink);
     sched.run();
   }
 
@@ -139,7 +153,7 @@ CAF_TEST(a step that misses its deadline is left behind) {
   CAF_CHECK_EQUAL(*order, "abb");
   CAF_CHECK_EQUAL(status()["steps"][0]["skipped"], 1);
   a->answers = true;
-  a->open.at(0).deliver(std::uint64_t{7});
+  self->send(first_step, beat_atom::value, std::uint64_t{7});
   sched.run();
   pass(100ms);
   CAF_CHECK_EQUAL(*order, "abbab");
