@@ -96,7 +96,8 @@ void add_run_command(CLI::App& app, command_context& context) {
   run_app->add_option("--in", options->isolation, "Where the script runs")
     ->check(CLI::IsMember({"node"}));
   run_app->add_option("--packages", options->packages,
-                      "A folder that 'require' searches first");
+                      "A folder that 'require' searches first")
+    ->allow_extra_args(false);
   run_app->add_option("--timeout", options->timeout,
                       "End the wait after so long; the session goes on");
   run_app->callback([options, &context] {

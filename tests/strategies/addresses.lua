@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Shows objects in every way that there is.
 local object, other = {}, setmetatable({}, {__name = "thing"})
 local ok, caught = pcall(error, object)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Batches, parallel queries with functions, and options.
 local both = alc.llm_batch({{prompt = "one", system = "be brief"}, {prompt = "two", max_tokens = 7}})
 local shouted = alc.parallel({"a", "b", "c"}, function(x, i) return i .. x end,

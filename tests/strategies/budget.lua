@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Spends its budget and says so.
 local out = {}
 for i = 1, 5 do

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Everything that depends on the time.
 local start = os.time()
 local clock = os.clock()

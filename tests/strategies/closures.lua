@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Closures, metatables, varargs, string methods and integer arithmetic.
 local function counter()
   local n = 0

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A scheduler of its own, in which each task asks.
 local tasks, log = {}, {}
 for name = 1, 4 do

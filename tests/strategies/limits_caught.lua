@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Errors of every kind that a script can catch, shown to the host.
 local errors = {}
 local function try(f, ...) errors[#errors + 1] = tostring(select(2, pcall(f, ...))) end

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Modules: from a folder, one that asks while it is loaded, one that is missing.
 local kit = require("kit")
 local deep = require("kit.deep")

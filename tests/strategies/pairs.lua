@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Goes through tables with keys of all kinds and asks in that order.
 local votes = {}
 for i = 1, 40 do votes["candidate " .. (i * 7919) % 41] = i end

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Random numbers of the session, of a seed, and seeded anew.
 local a = math.random(1000000)
 math.randomseed(42)

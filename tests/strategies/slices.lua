@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Works for many slices in nested coroutines, and asks in between.
 local function work(n)
   local sum = 0

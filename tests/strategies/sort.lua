@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Sorts a large unbalanced array with a consistent comparator that counts.
 local items = {}
 for i = 1, 400 do items[i] = {key = (i * i) % 37, number = i} end

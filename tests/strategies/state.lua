@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Shared state: reads, writes, counters, and a write that fails.
 local before = alc.state.get("seen", "nothing")
 alc.state.set("seen", {count = 1, names = {}})

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Text in and out: UTF-8, zeros, long answers, JSON both ways.
 local odd = "zero \0 and \u{1F600} and \"quotes\" and \\ and \n"
 local answer = alc.llm(odd)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Tries to ask where nothing can wait, and reads clocks there, which can.
 local times = {}
 local _, first = pcall(string.gsub, "abc", "%a", function(c) return alc.llm(c) end)

@@ -1,2 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
 local name, file = ...
 return name .. " from " .. file .. " at " .. (os.time() > 0 and "some time" or "never")

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 local kit = {meta = {name = "kit", version = "1"}}
 kit.asked = alc and alc.llm("while loading") or "no alc"
 function kit.greet(name) return kit.asked .. ", " .. name end
