@@ -9,6 +9,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace muster {
 
@@ -215,7 +216,16 @@ void database::write_meta() {
 expected<void> database::check() {
   try {
     auto& db = parts_->db;
-    if (auto verdict = db.text("PRAGMA quick_check(1)"); verdict != "ok")
+    auto verdict = db.text("PRAGMA quick_check(1)");
+    // A page that the disk did not give says nothing about what is on it.
+    constexpr std::string_view unread = "unable to get the page. error code=";
+    if (auto i = verdict.find(unread); i != std::string::npos) {
+      auto code = std::atoi(verdict.c_str() + i + unread.size());
+      if ((code & 0xff) != SQLITE_CORRUPT)
+        return tl::unexpected<failure>{
+          sqlite::to_failure({code, 0, "it could not be checked"}, path_)};
+    }
+    if (verdict != "ok")
       return fail(errc::registry_corrupted,
                   fmt::format("'{}' is damaged: {}; it was left as it is",
                               path_, verdict));

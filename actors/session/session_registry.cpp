@@ -206,16 +206,18 @@ void relieve(registry_pointer self) {
   // A tenth at once: going through all of them for each one would cost more
   // than the machines.
   auto count = st.machines - limit + limit / 10;
-  std::vector<std::pair<std::uint64_t, const session_actor*>> candidates;
+  // The id decides between equals, so that chance has no say.
+  std::vector<std::pair<std::uint64_t, std::string_view>> candidates;
   for (auto& [id, entry] : st.active)
     if (entry.has_machine)
-      candidates.emplace_back(entry.machine_cost, &entry.handle);
+      candidates.emplace_back(entry.machine_cost, id);
   count = std::min<std::uint64_t>(count, candidates.size());
   std::nth_element(candidates.begin(),
                    candidates.begin() + static_cast<std::ptrdiff_t>(count),
                    candidates.end());
   for (std::uint64_t i = 0; i < count; ++i)
-    self->send(*candidates[i].second, expire_atom::value);
+    self->send(st.active.at(std::string{candidates[i].second}).handle,
+               expire_atom::value);
 }
 
 void note_machine(registry_pointer self, const std::string& id,

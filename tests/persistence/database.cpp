@@ -550,7 +550,7 @@ CAF_TEST(whatever operation fails nothing acknowledged is lost and nothing is
       disk.fail_once(disk.operations() + n, error);
       auto ack = commit(request(id));
       auto lost = !ack;
-      disk.set_fault(nullptr);
+      disk.forget_failures();
       if (lost)
         lose_power();
       auto loaded = db->load(id);
@@ -577,6 +577,25 @@ CAF_TEST(the power may go at any operation) {
       CAF_CHECK(db->load(id));
     CAF_CHECK(db->check());
   }
+}
+
+CAF_TEST(a database that cannot be read at its start is not called damaged) {
+  for (int i = 0; i < 30; ++i)
+    create(fmt::format("s-{}", i));
+  for (auto error : {EIO, ENOSPC})
+    for (std::uint64_t n = 1;; ++n) {
+      db.reset();
+      disk.fail_once(disk.operations() + n, error);
+      auto opened = open();
+      auto was_hit = disk.failures() > 0;
+      disk.forget_failures();
+      if (!opened)
+        CAF_CHECK(opened.error().code != errc::registry_corrupted);
+      if (!was_hit)
+        break;
+    }
+  reopen();
+  CAF_CHECK(db->load("s-29"));
 }
 
 CAF_TEST_FIXTURE_SCOPE_END()

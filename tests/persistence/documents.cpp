@@ -85,7 +85,7 @@ CAF_TEST(whatever operation fails the old document or the new one is there) {
       CAF_REQUIRE(docs->save("a.json", "{\"old\":true}"));
       disk.fail_once(disk.operations() + n, error);
       auto saved = docs->save("a.json", "{\"new\":true}");
-      disk.set_fault(nullptr);
+      disk.forget_failures();
       disk.cut_power();
       auto text = read("a.json");
       if (saved)

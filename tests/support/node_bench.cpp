@@ -47,6 +47,9 @@ expected<void> node_bench::start() {
     = caf::actor_clock::time_point{std::chrono::nanoseconds{steady_ns_}};
   node_
     = system_->spawn(muster::node, std::shared_ptr<const node_parts>{parts});
+  died_ = std::make_shared<bool>(false);
+  caf::actor_cast<caf::abstract_actor*>(node_)->attach_functor(
+    [died = died_](const caf::error&) { *died = true; });
   run();
   return {};
 }
@@ -78,6 +81,7 @@ void node_bench::stop() {
 }
 
 void node_bench::drop() {
+  died_.reset();
   if (!system_)
     return;
   disk.is_off = true;
@@ -95,6 +99,8 @@ void node_bench::drop() {
 // -- running ------------------------------------------------------------------
 
 std::size_t node_bench::run(std::size_t max_messages) {
+  if (max_messages == 0)
+    max_messages = run_limit;
   auto& jobs = scheduler().jobs;
   std::size_t count = 0;
   for (; count < max_messages && !jobs.empty(); ++count) {
@@ -126,6 +132,12 @@ void node_bench::advance(std::chrono::milliseconds time) {
     run();
     time -= next;
   }
+}
+
+void node_bench::move_clock(std::chrono::milliseconds time) {
+  steady_ns_ += std::chrono::nanoseconds{time}.count();
+  if (system_)
+    scheduler().clock().advance_time(time);
 }
 
 std::int64_t node_bench::wall_ms() const {
@@ -209,6 +221,17 @@ json node_bench::status() {
 }
 
 // -- looking inside -----------------------------------------------------------
+
+expected<stored_session> node_bench::stored(const std::string& id) {
+  auto node = static_cast<node_impl::stateful_pointer<node_state>>(
+    caf::actor_cast<caf::abstract_actor*>(node_));
+  auto answer
+    = send_to<stored_session>(node->state.persistence, load_atom::value, id);
+  run();
+  if (!*answer)
+    return fail(errc::timeout, "there is no answer");
+  return **answer;
+}
 
 std::size_t node_bench::actors() const {
   return system_->registry().running();

@@ -46,6 +46,9 @@ public:
   /// time: the clock jumps.
   std::int64_t wall_offset_ms = 1'700'000'000'000;
 
+  /// Messages after which `run` gives up on endless scripts.
+  std::size_t run_limit = 200'000;
+
   // -- life of the node -------------------------------------------------------
 
   /// Starts the node.
@@ -68,12 +71,17 @@ public:
     return system_ != nullptr;
   }
 
+  /// Whether the node ended by itself: its process would be gone.
+  [[nodiscard]] bool has_died() const {
+    return died_ && *died_;
+  }
+
   // -- running ----------------------------------------------------------------
 
   /// Lets all actors work off their messages. Endless scripts are given up on
-  /// after so many.
+  /// after so many; 0 stands for `run_limit`.
   /// @returns how many messages there were.
-  std::size_t run(std::size_t max_messages = 200'000);
+  std::size_t run(std::size_t max_messages = 0);
 
   /// Lets one actor, that chance picks, work off one message.
   /// @returns whether there was one.
@@ -82,7 +90,16 @@ public:
   /// Moves the clock on, in small steps, and lets everybody work.
   void advance(std::chrono::milliseconds time);
 
+  /// Moves the clock on at once. Messages that are due now are there, and
+  /// nothing runs yet.
+  void move_clock(std::chrono::milliseconds time);
+
   [[nodiscard]] std::int64_t wall_ms() const;
+
+  /// Milliseconds of the clock that never jumps.
+  [[nodiscard]] std::int64_t steady_ms() const {
+    return steady_ns_ / 1'000'000;
+  }
 
   // -- requests ---------------------------------------------------------------
 
@@ -102,6 +119,20 @@ public:
     auto answer = std::make_shared<std::optional<expected<T>>>();
     system_->spawn([=](caf::event_based_actor* self) {
       self->request(to, caf::infinite, request...)
+        .then([=](T& x) { answer->emplace(std::move(x)); },
+              [=](const caf::error& error) {
+                answer->emplace(tl::unexpected<failure>{from_caf(error)});
+              });
+    });
+    return answer;
+  }
+
+  /// Sends a request whose last part is the handle of the client.
+  template <class T, class... Ts>
+  answer_ptr<T> send_as_client(Ts... request) {
+    auto answer = std::make_shared<std::optional<expected<T>>>();
+    system_->spawn([=, to = node_](caf::event_based_actor* self) {
+      self->request(to, caf::infinite, request..., caf::actor{self})
         .then([=](T& x) { answer->emplace(std::move(x)); },
               [=](const caf::error& error) {
                 answer->emplace(tl::unexpected<failure>{from_caf(error)});
@@ -166,6 +197,9 @@ public:
     return *system_;
   }
 
+  /// A session as it is on disk.
+  expected<stored_session> stored(const std::string& id);
+
   /// Actors that live, the node and its parts among them.
   [[nodiscard]] std::size_t actors() const;
 
@@ -184,6 +218,8 @@ private:
   std::unique_ptr<config> config_;
   std::unique_ptr<caf::actor_system> system_;
   node_impl node_;
+  /// Set by the node when it ends.
+  std::shared_ptr<bool> died_;
 };
 
 } // namespace muster::test

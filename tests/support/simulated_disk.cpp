@@ -132,7 +132,8 @@ private:
     simulated_disk* disk;
     file_handle* handle;
     bool delete_on_close;
-    /// The first sync of a new log or journal makes its name durable as well.
+    /// The first sync of a log or journal behind its opening makes its name
+    /// durable as well: another may have created it and died.
     bool sync_folder;
   };
 
@@ -169,7 +170,7 @@ private:
       = path != nullptr ? path : fmt::format("/tmp-{}", disk.random());
     constexpr int logs
       = SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL;
-    file.sync_folder = (flags & logs) != 0 && !disk.exists(name);
+    file.sync_folder = (flags & logs) != 0 && (flags & SQLITE_OPEN_CREATE) != 0;
     auto failed = disk.open(name, (flags & SQLITE_OPEN_CREATE) != 0,
                             (flags & SQLITE_OPEN_EXCLUSIVE) != 0, *handle);
     if (failed != 0)
@@ -399,9 +400,7 @@ std::unique_ptr<disk> simulated_disk::documents() {
 }
 
 void simulated_disk::fail_once(std::uint64_t number, int error_number) {
-  fault_ = [=](disk_operation, const std::string&, std::uint64_t n) {
-    return n == number ? error_number : 0;
-  };
+  failures_[number] = error_number;
 }
 
 void simulated_disk::cut_power() {
@@ -457,6 +456,10 @@ int simulated_disk::begin(disk_operation operation, const std::string& path) {
   if (is_off)
     return EIO;
   auto number = ++operations_;
+  if (auto i = failures_.find(number); i != failures_.end()) {
+    ++failed_;
+    return i->second;
+  }
   return fault_ ? fault_(operation, path, number) : 0;
 }
 
@@ -534,7 +537,8 @@ int simulated_disk::sync(const file_handle& handle) {
   if (auto failed = begin(disk_operation::sync, handle.path))
     return failed;
   ++syncs_;
-  handle.what->sync();
+  if (!drops_sync || !drops_sync(handle.path))
+    handle.what->sync();
   return 0;
 }
 
@@ -566,6 +570,8 @@ int simulated_disk::sync_folder(const std::string& path) {
   if (auto failed = begin(disk_operation::sync_folder, path))
     return failed;
   ++syncs_;
+  if (drops_sync && drops_sync(path))
+    return 0;
   for (auto& [name, file] : live_)
     if (folder_of(name) == path)
       durable_[name] = file;

@@ -75,6 +75,22 @@ public:
   /// Lets the operation of this number fail, once.
   void fail_once(std::uint64_t number, int error_number);
 
+  /// Takes back what `fail_once` said.
+  void forget_failures() {
+    failures_.clear();
+    failed_ = 0;
+  }
+
+  /// Operations that failed because `fail_once` said so, since they were
+  /// forgotten.
+  [[nodiscard]] std::uint64_t failures() const {
+    return failed_;
+  }
+
+  /// Files whose syncs succeed and do nothing, as if a program had left them
+  /// out; nothing means none.
+  std::function<bool(const std::string& path)> drops_sync;
+
   /// Bytes that all files together may have; nothing means no limit.
   std::optional<std::uint64_t> capacity;
 
@@ -100,6 +116,9 @@ public:
   [[nodiscard]] std::uint64_t syncs() const {
     return syncs_;
   }
+
+  /// Bytes that all files have together.
+  [[nodiscard]] std::uint64_t used() const;
 
   [[nodiscard]] std::optional<std::string>
   contents(const std::string& path) const;
@@ -156,13 +175,13 @@ public:
 private:
   int begin(disk_operation operation, const std::string& path);
 
-  [[nodiscard]] std::uint64_t used() const;
-
   std::string file_system_;
   std::unique_ptr<sqlite_front> front_;
   std::map<std::string, std::shared_ptr<file>> live_;
   std::map<std::string, std::shared_ptr<file>> durable_;
   fault fault_;
+  std::map<std::uint64_t, int> failures_;
+  std::uint64_t failed_ = 0;
   std::uint64_t operations_ = 0;
   std::uint64_t syncs_ = 0;
   std::uint64_t generation_ = 1;
