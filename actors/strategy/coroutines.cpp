@@ -95,11 +95,18 @@ int resume(lua_State* lua) {
 
 // -- coroutine.wrap -----------------------------------------------------------
 
+/// Closings within each other. The interpreter bounds how deep its calls nest
+/// for each coroutine apart, and forgets about that of the others here: without
+/// a bound of ours a chain of closings would overflow the stack of the thread.
+constexpr unsigned max_closings = 8;
+
 /// Closes the variables that a coroutine left open. Their handlers run below C
 /// code that cannot wait.
 /// @returns a status; if it is an error, that is on the stack of `co`.
 int close_variables(lua_State* lua, lua_State* co) {
-  machine::pin pin{machine::of(lua)};
+  machine::closing closing{machine::of(lua)};
+  if (closing.depth() > max_closings)
+    return luaL_error(lua, "C stack overflow");
   return lua_resetthread(co);
 }
 

@@ -261,6 +261,26 @@ public:
     machine& machine_;
   };
 
+  /// Pins the machine while the variables of a coroutine are closed.
+  class closing : public pin {
+  public:
+    explicit closing(machine& m) : pin(m), depth_(m.closings_) {
+      ++depth_;
+    }
+
+    ~closing() {
+      --depth_;
+    }
+
+    /// How many closings are under way within each other, this one included.
+    [[nodiscard]] unsigned depth() const {
+      return depth_;
+    }
+
+  private:
+    unsigned& depth_;
+  };
+
 private:
   // -- callbacks of the virtual machine ---------------------------------------
 
@@ -310,6 +330,7 @@ private:
   std::uint64_t instructions_ = 0;
   std::uint64_t unyielding_ = 0;
   unsigned pins_ = 0;
+  unsigned closings_ = 0;
   bool live_ = false;
   bool passing_out_ = false;
   machine_wish wish_;

@@ -126,6 +126,28 @@ CAF_TEST(a coroutine can be closed with its variables) {
             != std::string::npos);
 }
 
+CAF_TEST(closing one coroutine after the other cannot overflow the stack) {
+  // Each of them is closed by the one before it, and none is nested when it is
+  // resumed.
+  CAF_CHECK_EQUAL(result(R"lua(
+    local all = {}
+    for i = 1, 30000 do
+      all[i] = coroutine.create(function()
+        local x <close> = setmetatable({}, {__close = function()
+          if all[i + 1] then
+            assert(coroutine.close(all[i + 1]))
+          end
+        end})
+        coroutine.yield()
+      end)
+      coroutine.resume(all[i])
+    end
+    local ok, e = coroutine.close(all[1])
+    return {ok, e:match("C stack overflow"), (coroutine.close(all[20]))}
+  )lua"),
+                  R"lua([false,"C stack overflow",false])lua");
+}
+
 CAF_TEST(a query where a C function is in between is refused and not asked) {
   for (auto* code : {R"lua(("x"):gsub("x", function() alc.llm("no") end))lua",
                      R"lua(local t = setmetatable({}, {__index = function()
