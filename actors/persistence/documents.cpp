@@ -35,7 +35,7 @@ expected<void> documents::save(const std::string& path,
     return tl::unexpected<failure>{*broken_};
   if (auto folder = folder_of(path); folder != directory_) {
     auto made = disk_.make_folder(folder).and_then(
-      [&] { return disk_.sync_folder(directory_); });
+      [&] { return final(disk_.sync_folder(directory_)); });
     if (!made)
       return made;
   }

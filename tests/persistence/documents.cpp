@@ -107,6 +107,16 @@ CAF_TEST(a failed sync is final) {
   CAF_CHECK(!docs->remove("a.json"));
 }
 
+CAF_TEST(a failed sync above a new folder is final) {
+  disk.set_fault([](disk_operation x, const std::string& path, std::uint64_t) {
+    return x == disk_operation::sync_folder && path == "/state" ? EIO : 0;
+  });
+  CAF_CHECK(!docs->save("pool/a.json", "{}"));
+  disk.set_fault(nullptr);
+  CAF_CHECK(docs->broken());
+  CAF_CHECK(!docs->save("pool/a.json", "{}"));
+}
+
 CAF_TEST(a full disk is no end) {
   CAF_REQUIRE(docs->save("a.json", "{}"));
   disk.capacity = 10;
