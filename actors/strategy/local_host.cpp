@@ -243,7 +243,7 @@ std::optional<host_report> local_host::on(machine_calls& calls) {
   if (replaying()) {
     if (auto* effect = replay_effect(call_.kind, call_.arguments)) {
       machine_->resolve(decode(*effect));
-      return std::nullopt;
+      return host_busy{};
     }
     return fail(divergence_, failure_kind::replay_diverged);
   }
@@ -378,7 +378,9 @@ std::optional<host_report> local_host::replay_pause(const paused_event& pause) {
   }
   if (given == queries_.size()) {
     hand_over(std::move(answers));
-    return std::nullopt;
+    // As when it ran first, a new slice begins here. Where slices end is hidden
+    // from the script but for one thing: how deep its calls may nest in C.
+    return host_busy{};
   }
   go_live_at_end();
   waiting_ = waiting_for::answer;
