@@ -315,24 +315,84 @@ caf::result<std::uint64_t> collect(registry_pointer self) {
   return rp;
 }
 
+/// Somebody who waits until sessions are deleted.
+struct pruning {
+  std::int64_t older_than_ms = 0;
+  caf::typed_response_promise<std::uint64_t> promise;
+  std::uint64_t count = 0;
+  /// What is under way: requests, and sessions that were asked to leave.
+  std::size_t open = 0;
+  caf::error failed;
+
+  void finish_one() {
+    if (--open > 0)
+      return;
+    if (failed)
+      promise.deliver(failed);
+    else
+      promise.deliver(count);
+  }
+};
+
+using pruning_ptr = std::shared_ptr<pruning>;
+
+void prune_these(registry_pointer self, const pruning_ptr& p,
+                 std::vector<std::string> ids) {
+  ++p->open;
+  self
+    ->request(self->state.context->persistence, caf::infinite,
+              erase_atom::value, std::move(ids))
+    .then(
+      [=](std::uint64_t count) {
+        self->state.erased += count;
+        p->count += count;
+        p->finish_one();
+      },
+      [=](const caf::error& error) {
+        p->failed = error;
+        p->finish_one();
+      });
+}
+
+/// Deletes a session that has an actor, unless it turns out to be needed.
+void prune_active(registry_pointer self, const pruning_ptr& p,
+                  const std::string& id) {
+  ++p->open;
+  ask_to_leave(self, id, false);
+  self->state.active[id].parked.emplace_back([=] {
+    if (!self->state.active.contains(id))
+      prune_these(self, p, {id});
+    p->finish_one();
+  });
+}
+
 /// Deletes what ended long enough ago, page by page.
-void prune_behind(registry_pointer self, std::int64_t after,
-                  std::int64_t older_than_ms, std::uint64_t count,
-                  caf::typed_response_promise<std::uint64_t> rp) {
+void prune_behind(registry_pointer self, std::int64_t after, pruning_ptr p) {
+  ++p->open;
   self
     ->request(self->state.context->persistence, caf::infinite, scan_atom::value,
               scan_request{after, 1'000, false})
     .then(
-      [=](const scan_page& page) mutable {
-        auto total
-          = count
-            + erase_ended(self, page, std::max<std::int64_t>(older_than_ms, 0));
+      [=](const scan_page& page) {
+        std::vector<std::string> gone;
+        for (auto& x : page.sessions) {
+          if (!is_terminal(x.phase) || x.idle_ms < p->older_than_ms)
+            continue;
+          if (self->state.active.contains(x.session_id))
+            prune_active(self, p, x.session_id);
+          else
+            gone.push_back(x.session_id);
+        }
+        if (!gone.empty())
+          prune_these(self, p, std::move(gone));
         if (page.next != 0)
-          prune_behind(self, page.next, older_than_ms, total, rp);
-        else
-          rp.deliver(total);
+          prune_behind(self, page.next, p);
+        p->finish_one();
       },
-      [=](caf::error& error) mutable { rp.deliver(std::move(error)); });
+      [=](const caf::error& error) {
+        p->failed = error;
+        p->finish_one();
+      });
 }
 
 // -- coming back --------------------------------------------------------------
@@ -579,9 +639,11 @@ session_registry(registry_pointer self, session_context_ptr context,
       return self->delegate(self->state.context->persistence, verb, request);
     },
     [=](prune_atom, std::int64_t older_than_ms) -> caf::result<std::uint64_t> {
-      auto rp = self->make_response_promise<std::uint64_t>();
-      prune_behind(self, 0, older_than_ms, 0, rp);
-      return rp;
+      auto p = std::make_shared<pruning>();
+      p->older_than_ms = std::max<std::int64_t>(older_than_ms, 0);
+      p->promise = self->make_response_promise<std::uint64_t>();
+      prune_behind(self, 0, p);
+      return p->promise;
     },
     // -- the node -------------------------------------------------------------
     [=](collect_atom) { return collect(self); },

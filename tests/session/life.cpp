@@ -515,6 +515,36 @@ CAF_TEST(a spec that cannot be run is refused with its reason) {
   CAF_CHECK_EQUAL(list()->size(), 1u);
 }
 
+CAF_TEST(a prune that the disk refuses is not said to be done) {
+  auto ended = run_code("return 1")->session_id;
+  advance(1s);
+  disk.set_fault([](auto operation, auto&, auto) {
+    return operation == disk_operation::write ? ENOSPC : 0;
+  });
+  auto pruned = ask<std::uint64_t>(prune_atom::value, std::int64_t{0});
+  CAF_CHECK_EQUAL(code(pruned), "storage_full");
+  disk.set_fault(nullptr);
+  CAF_CHECK_EQUAL(show(ended)->phase, session_phase::done);
+  CAF_CHECK_EQUAL(*ask<std::uint64_t>(prune_atom::value, std::int64_t{0}), 1u);
+}
+
+CAF_TEST(a prune counts what is gone and nothing else) {
+  for (int messages = 1; messages < 30; ++messages) {
+    run_code("return 1");
+    auto pruned = send<std::uint64_t>(prune_atom::value, std::int64_t{0});
+    run(static_cast<std::size_t>(messages));
+    auto acknowledged = pruned->has_value();
+    auto count = acknowledged ? ***pruned : 0;
+    cut_power();
+    require_start();
+    run();
+    if (acknowledged)
+      CAF_CHECK_EQUAL(count + list()->size(), 1u);
+    CAF_CHECK(ask<std::uint64_t>(prune_atom::value, std::int64_t{0}));
+    CAF_CHECK_EQUAL(list()->size(), 0u);
+  }
+}
+
 CAF_TEST(a node that stops takes nothing new and keeps everything) {
   auto id = paused(three_pauses);
   auto running = *spawn("while true do end");
