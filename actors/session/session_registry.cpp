@@ -46,8 +46,15 @@ void with_session(registry_pointer self, const std::string& id, F f) {
     i->second.parked.emplace_back([=] { with_session(self, id, f); });
     return;
   }
-  f(i != active.end() ? i->second.handle
-                      : activate(self, id, session_origin::stored).handle);
+  if (i != active.end()) {
+    f(i->second.handle);
+    return;
+  }
+  auto handle = activate(self, id, session_origin::stored).handle;
+  f(handle);
+  // Woken by what began before the stop; the stop has gone to all others.
+  if (self->state.stopping)
+    self->send(handle, stop_atom::value);
 }
 
 /// Runs `f` with the whole id that `text` stands for.
@@ -299,6 +306,10 @@ caf::result<std::uint64_t> collect(registry_pointer self) {
       [=](const scan_page& page) mutable {
         auto& now_st = self->state;
         now_st.collecting = false;
+        if (now_st.stopping) {
+          rp.deliver(std::uint64_t{0});
+          return;
+        }
         now_st.collect_after = page.next;
         if (page.next == 0)
           now_st.next_round_ns
@@ -409,6 +420,8 @@ void resume_running(registry_pointer self, std::int64_t after) {
               scan_request{after, limit, true})
     .then(
       [=](const scan_page& page) {
+        if (self->state.stopping)
+          return;
         auto open = std::make_shared<std::uint64_t>(1);
         auto next = page.next;
         auto done = [=] {

@@ -545,6 +545,30 @@ CAF_TEST(a prune counts what is gone and nothing else) {
   }
 }
 
+CAF_TEST(a stop comes to its end whatever was under way) {
+  for (std::uint64_t seed = 1; seed < 200; ++seed) {
+    std::mt19937_64 random{seed};
+    auto id = paused("return alc.llm('q')");
+    restart();
+    auto prefix = id.substr(0, id.size() - 1);
+    auto shown = send<session_view>(show_atom::value, prefix);
+    auto fed = send<feed_reply>(feed_atom::value, prefix,
+                                std::vector<answer>{{"", "x", {}}},
+                                feed_mode::next_event);
+    auto cancelled = send<session_view>(
+      cancel_atom::value, id, cancel_reason{cancel_code::user, "", 0});
+    for (auto steps = random() % 60; steps > 0; --steps)
+      run_one(random);
+    auto stopped = send_to<caf::ok_atom>(node(), stop_atom::value);
+    while (run_one(random)) {
+      // nop
+    }
+    CAF_REQUIRE(*stopped && **stopped);
+    CAF_REQUIRE(*shown && *fed && *cancelled);
+    restart();
+  }
+}
+
 CAF_TEST(a node that stops takes nothing new and keeps everything) {
   auto id = paused(three_pauses);
   auto running = *spawn("while true do end");
