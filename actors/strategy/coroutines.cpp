@@ -67,8 +67,10 @@ int resume_and_report(lua_State* lua, int arguments) {
   }
   if (status != LUA_OK && status != LUA_YIELD) {
     m.check_caught(lua, status);
-    lua_pushboolean(lua, 0);
+    // In this order: a coroutine may have tried to resume itself.
     lua_xmove(co, lua, 1);
+    lua_pushboolean(lua, 0);
+    lua_insert(lua, -2);
     return 2;
   }
   if (lua_checkstack(lua, results + 1) == 0) {

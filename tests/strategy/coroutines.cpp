@@ -126,6 +126,11 @@ CAF_TEST(a coroutine can be closed with its variables) {
             != std::string::npos);
 }
 
+CAF_TEST(a coroutine that resumes itself is told that it cannot) {
+  CAF_CHECK_EQUAL(result("return {coroutine.resume(coroutine.running())}"),
+                  R"lua([false,"cannot resume non-suspended coroutine"])lua");
+}
+
 CAF_TEST(closing one coroutine after the other cannot overflow the stack) {
   // Each of them is closed by the one before it, and none is nested when it is
   // resumed.
