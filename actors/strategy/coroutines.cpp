@@ -29,6 +29,7 @@ lua_State* check_coroutine(lua_State* lua) {
 int run(lua_State* lua, lua_State* co, int arguments, int& results) {
   auto& m = machine::of(lua);
   std::ignore = m.count_work(lua, resume_work);
+  machine::running now{m, co};
   // What runs below a place that cannot be suspended cannot be either.
   if (m.can_suspend(lua))
     return lua_resume(co, lua, arguments, &results);
@@ -109,6 +110,7 @@ int close_variables(lua_State* lua, lua_State* co) {
   machine::closing closing{machine::of(lua)};
   if (closing.depth() > max_closings)
     return luaL_error(lua, "C stack overflow");
+  machine::running now{machine::of(lua), co};
   return lua_resetthread(co);
 }
 

@@ -2,6 +2,8 @@
 
 #include "actors/strategy/iteration.hpp"
 
+#include "actors/strategy/machine.hpp"
+
 #include <algorithm>
 #include <string_view>
 #include <vector>
@@ -71,6 +73,15 @@ sort_key key_at(lua_State* lua, int index) {
                   "thread or userdata; there is no order of these that would "
                   "be the same in every run");
   std::abort(); // not reached: the line above throws
+}
+
+// -- the work -----------------------------------------------------------------
+
+/// What it takes to put a key in its place, in steps of going past one.
+constexpr lua_Integer sorting = 16;
+
+void count_keys(lua_State* lua, lua_Integer steps) {
+  machine::of(lua).charge(static_cast<std::uint64_t>(steps));
 }
 
 // -- sequences ----------------------------------------------------------------
@@ -195,9 +206,11 @@ int push_first(lua_State* lua) {
   sort_key smallest;
   bool found = false;
   bool has_object = false;
+  lua_Integer count = 0;
   lua_pushnil(lua);
   while (lua_next(lua, 1) != 0) {
     lua_pop(lua, 1);
+    ++count;
     auto key = key_at(lua, -1);
     if (key.kind == sort_key::rank::object) {
       if (has_object)
@@ -210,6 +223,7 @@ int push_first(lua_State* lua) {
       lua_copy(lua, -1, 2);
     }
   }
+  count_keys(lua, count);
   if (!found)
     return 1;
   lua_pushvalue(lua, 2);
@@ -236,6 +250,7 @@ bool continues_traversal(lua_State* lua) {
 /// Begins a traversal of the table at index 1 behind the key at index 2.
 void begin_traversal(lua_State* lua) {
   auto count = push_sorted_keys(lua, 1);
+  count_keys(lua, sorting * count);
   auto keys = lua_gettop(lua);
   auto wanted = key_at(lua, 2);
   lua_Integer low = 0;
@@ -269,11 +284,12 @@ int ordered_pairs(lua_State* lua) {
   luaL_checktype(lua, 1, LUA_TTABLE);
   lua_settop(lua, 1);
   if (auto length = sequence_length(lua, 1); length >= 0) {
+    count_keys(lua, length);
     lua_pushinteger(lua, length);
     lua_pushinteger(lua, 0);
     lua_pushcclosure(lua, next_in_sequence, 2);
   } else {
-    push_sorted_keys(lua, 1);
+    count_keys(lua, sorting * push_sorted_keys(lua, 1));
     lua_pushinteger(lua, 0);
     lua_pushcclosure(lua, next_in_snapshot, 2);
   }

@@ -20,6 +20,11 @@ namespace {
 /// much a short coroutine may do unseen.
 constexpr int count_every = 1'000;
 
+/// Blocks of memory from this size on count as work for what is written to
+/// them, so many bytes for one instruction.
+constexpr std::size_t large_block = 16 << 10;
+constexpr std::size_t bytes_per_step = 32;
+
 /// What code of the script sees of a broken limit, if it sees anything.
 constexpr const char* broken_limit_error = "the session broke a limit";
 
@@ -162,7 +167,7 @@ void machine::start(const spawned_event& what) {
     = {std::strtoull(what.seed.substr(0, half).c_str(), nullptr, 16),
        std::strtoull(what.seed.substr(half).c_str(), nullptr, 16)};
   script_source source{what};
-  if (protect(load_script, &source, 0) != LUA_OK) {
+  if (protect(lua::guarded<load_script>, &source, 0) != LUA_OK) {
     load_error_ = lua::repaired_utf8(lua_tostring(main_, -1));
     lua_pop(main_, 1);
     return;
@@ -178,6 +183,7 @@ machine_report machine::advance() {
   wish_ = machine_sliced{};
   passing_out_ = false;
   int results = 0;
+  running now{*this, script_};
   auto status
     = lua_resume(script_, nullptr, std::exchange(arguments_, 0), &results);
   if (status == LUA_YIELD) {
@@ -235,6 +241,17 @@ bool machine::count_work(lua_State* lua, std::uint64_t steps) {
   return slice_is_over() && can_suspend(lua);
 }
 
+void machine::charge(std::uint64_t steps) {
+  slice_ += steps;
+  instructions_ += steps;
+  if (current_ == nullptr)
+    return;
+  if (!can_suspend(current_))
+    unyielding_ += steps;
+  if (slice_is_over())
+    lua_sethook(current_, &machine::on_count, LUA_MASKCOUNT, 1);
+}
+
 int machine::end_turn(lua_State* lua, lua_KFunction next,
                       lua_KContext context) {
   return suspend(lua, machine_sliced{}, next, context);
@@ -275,14 +292,20 @@ void* machine::allocate(void* self, void* block, std::size_t old_size,
       && m.memory_ + (new_size - old_size) > m.settings_.max_memory_bytes)
     return nullptr;
   auto* result = std::realloc(block, new_size);
-  if (result != nullptr)
-    m.memory_ += new_size - old_size;
+  if (result == nullptr)
+    return nullptr;
+  m.memory_ += new_size - old_size;
+  if (new_size > old_size && new_size >= large_block)
+    m.charge(new_size / bytes_per_step);
   return result;
 }
 
 void machine::on_count(lua_State* lua, lua_Debug*) {
   auto& m = of(lua);
-  m.count(lua, count_every);
+  auto since_last = lua_gethookcount(lua);
+  m.count(lua, static_cast<std::uint64_t>(since_last));
+  if (since_last != count_every)
+    lua_sethook(lua, &machine::on_count, LUA_MASKCOUNT, count_every);
   if (m.slice_is_over() && m.can_suspend(lua)) {
     m.wish_ = machine_sliced{};
     m.passing_out_ = true;
@@ -328,7 +351,9 @@ machine_report machine::returned(int results) {
   lua_settop(script_, lua_gettop(script_) - results + 1);
   lua_xmove(script_, main_, 1);
   std::string result;
-  auto status = protect(encode_result, &result, 0);
+  auto status = protect(lua::guarded<encode_result>, &result, 0);
+  if (is_broken())
+    return machine_raised{broken_, failure_kind::limit_exceeded};
   if (status == LUA_ERRMEM)
     return machine_raised{out_of_memory(), failure_kind::limit_exceeded};
   if (status != LUA_OK) {

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -102,6 +103,8 @@ struct script_context {
   budget spending;
   /// What `alc.stats.record` holds.
   json stats = json::object();
+  /// What these take as JSON.
+  std::uint64_t stats_bytes = 0;
   /// What `alc.progress` said last, as JSON.
   std::string progress;
 };
@@ -164,6 +167,11 @@ public:
     return memory_;
   }
 
+  /// Whether limits are enforced.
+  [[nodiscard]] bool is_live() const {
+    return live_;
+  }
+
   /// Whether the slice is used up.
   [[nodiscard]] bool slice_is_over() const {
     return slice_ >= settings_.slice_instructions;
@@ -206,6 +214,10 @@ public:
   /// Counts the steps of a loop in C as instructions.
   /// @returns whether the caller has to end its turn with `end_turn`.
   [[nodiscard]] bool count_work(lua_State* lua, std::uint64_t steps);
+
+  /// Counts work that a function in C did in one go. It cannot be interrupted,
+  /// but if the slice is over then, the script is at its next instruction.
+  void charge(std::uint64_t steps);
 
   /// Lets others run; `next` goes on when it is this script's turn again.
   int end_turn(lua_State* lua, lua_KFunction next, lua_KContext context);
@@ -259,6 +271,27 @@ public:
 
   private:
     machine& machine_;
+  };
+
+  /// Notes which thread of the script runs while one of these lives.
+  class running {
+  public:
+    running(machine& m, lua_State* thread)
+      : machine_(m), before_(std::exchange(m.current_, thread)) {
+      // nop
+    }
+
+    ~running() {
+      machine_.current_ = before_;
+    }
+
+    running(const running&) = delete;
+
+    running& operator=(const running&) = delete;
+
+  private:
+    machine& machine_;
+    lua_State* before_;
   };
 
   /// Pins the machine while the variables of a coroutine are closed.
@@ -315,6 +348,9 @@ private:
 
   /// The thread that the script's own text runs in.
   lua_State* script_ = nullptr;
+
+  /// The one of its threads that runs; null while none does.
+  lua_State* current_ = nullptr;
 
   /// Values on the stack of `script_` that its next resume takes.
   int arguments_ = 0;

@@ -58,6 +58,14 @@ int stable_format(lua_State* lua) {
   return call_original(lua);
 }
 
+/// Goes through the text that is the first argument; counts that as work.
+int counted(lua_State* lua) {
+  constexpr std::size_t bytes_per_step = 8;
+  if (lua_type(lua, 1) == LUA_TSTRING)
+    machine::of(lua).charge(lua_rawlen(lua, 1) / bytes_per_step);
+  return call_original(lua);
+}
+
 } // namespace
 
 void open_string(lua_State* lua) {
@@ -65,8 +73,12 @@ void open_string(lua_State* lua) {
   remove_fields(lua, {"dump"});
   wrap_function(lua, "rep", bounded_rep);
   wrap_function(lua, "format", stable_format);
+  for (auto* name : {"find", "match", "gmatch", "gsub", "lower", "upper"})
+    wrap_function(lua, name, counted);
   lua_pop(lua, 1);
   luaL_requiref(lua, LUA_UTF8LIBNAME, luaopen_utf8, 1);
+  for (auto* name : {"len", "offset"})
+    wrap_function(lua, name, counted);
   lua_pop(lua, 1);
 }
 

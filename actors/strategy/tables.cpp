@@ -137,6 +137,7 @@ int sort(lua_State* lua) {
   if (!lua_isnoneornil(lua, 2))
     luaL_checktype(lua, 2, LUA_TFUNCTION);
   lua_settop(lua, 2);
+  machine::of(lua).charge(static_cast<std::uint64_t>(size));
   lua_createtable(lua, static_cast<int>(size), 0);
   lua_createtable(lua, static_cast<int>(size), 0);
   for (lua_Integer i = 1; i <= size; ++i) {
@@ -151,7 +152,8 @@ int sort(lua_State* lua) {
 
 // -- bounds for the rest ------------------------------------------------------
 
-/// Refuses a range that a loop in C would go through for too long.
+/// Counts a range that a loop in C goes through, and refuses one that would
+/// take too long.
 void check_range(lua_State* lua, lua_Integer first, lua_Integer last,
                  int argument) {
   auto count
@@ -159,13 +161,34 @@ void check_range(lua_State* lua, lua_Integer first, lua_Integer last,
   luaL_argcheck(lua,
                 last < first || count < static_cast<lua_Unsigned>(max_elements),
                 argument, "too many elements");
+  if (first <= last)
+    machine::of(lua).charge(count);
 }
 
-/// `insert` and `remove` shift everything behind a place.
-int bounded_by_length(lua_State* lua) {
-  if (lua_istable(lua, 1))
-    check_range(lua, 1, luaL_len(lua, 1), 1);
+/// Without a position only the end changes; with one, everything behind it.
+void check_shift(lua_State* lua, bool has_position) {
+  if (!lua_istable(lua, 1))
+    return;
+  auto size = luaL_len(lua, 1);
+  auto position = has_position ? lua_tointeger(lua, 2) : size;
+  check_range(lua, std::clamp<lua_Integer>(position, 1, std::max(size, 1LL)),
+              size, 1);
+}
+
+int bounded_insert(lua_State* lua) {
+  check_shift(lua, lua_gettop(lua) > 2);
   return call_original(lua);
+}
+
+int bounded_remove(lua_State* lua) {
+  check_shift(lua, lua_gettop(lua) > 1);
+  return call_original(lua);
+}
+
+int counted_unpack(lua_State* lua) {
+  auto results = call_original(lua);
+  machine::of(lua).charge(static_cast<std::uint64_t>(results));
+  return results;
 }
 
 /// `concat(t, separator, i, j)` goes from i to j.
@@ -189,8 +212,9 @@ int bounded_move(lua_State* lua) {
 
 void open_table(lua_State* lua) {
   luaL_requiref(lua, LUA_TABLIBNAME, luaopen_table, 1);
-  wrap_function(lua, "insert", bounded_by_length);
-  wrap_function(lua, "remove", bounded_by_length);
+  wrap_function(lua, "insert", bounded_insert);
+  wrap_function(lua, "remove", bounded_remove);
+  wrap_function(lua, "unpack", counted_unpack);
   wrap_function(lua, "concat", bounded_concat);
   wrap_function(lua, "move", bounded_move);
   constexpr std::string_view less = "local a, b = ... return a < b";
