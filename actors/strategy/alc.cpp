@@ -41,7 +41,7 @@ void read_options(lua_State* lua, int index, query& q) {
 void check_size(lua_State* lua, const query& q) {
   auto& m = machine::of(lua);
   auto size = q.prompt.size() + (q.system ? q.system->size() : 0);
-  if (size > m.settings().max_prompt_bytes)
+  if (m.is_live() && size > m.settings().max_prompt_bytes)
     m.break_limit(lua, fmt::format("strategy.max-prompt: a prompt has {} "
                                    "bytes, more than {}",
                                    size, m.settings().max_prompt_bytes));
@@ -103,11 +103,13 @@ int llm_batch(lua_State* lua) {
   auto count = luaL_len(lua, 1);
   if (count == 0)
     return luaL_error(lua, "alc.llm_batch: empty items array");
-  if (static_cast<lua_Unsigned>(count) > m.settings().max_queries)
+  if (m.is_live()
+      && static_cast<lua_Unsigned>(count) > m.settings().max_queries)
     m.break_limit(lua, fmt::format("strategy.max-queries: a pause asks {} "
                                    "queries, more than {}",
                                    count, m.settings().max_queries));
   machine_asks wish;
+  std::uint64_t bytes = 0;
   for (lua_Integer i = 1; i <= count; ++i) {
     if (lua_geti(lua, 1, i) != LUA_TTABLE)
       return luaL_error(lua, "alc.llm_batch: item %I is not a table", i);
@@ -119,6 +121,12 @@ int llm_batch(lua_State* lua) {
     lua_pop(lua, 1);
     read_options(lua, lua_gettop(lua), q);
     check_size(lua, q);
+    // One text may stand in all of them.
+    bytes += q.prompt.size() + (q.system ? q.system->size() : 0);
+    if (m.is_live() && bytes > m.settings().max_memory_bytes)
+      m.break_limit(lua, fmt::format("strategy.max-memory: the queries of a "
+                                     "pause take more than {} bytes",
+                                     m.settings().max_memory_bytes));
     wish.queries.push_back(std::move(q));
     lua_pop(lua, 1);
   }
@@ -138,7 +146,9 @@ int json_encode(lua_State* lua) {
 
 /// alc.json_decode(text) -> value; a bare `null` is nil.
 int json_decode(lua_State* lua) {
-  auto value = parse_json(check_text(lua, 1), "the text");
+  auto text = check_text(lua, 1);
+  machine::of(lua).charge(text.size());
+  auto value = parse_json(text, "the text");
   if (!value)
     return luaL_error(lua, "alc.json_decode: %s",
                       value.error().message.c_str());
@@ -166,9 +176,12 @@ int progress(lua_State* lua) {
   luaL_argcheck(lua, step >= 0, 1, "must not be negative");
   luaL_argcheck(lua, total >= 0, 2, "must not be negative");
   json shown{{"step", step}, {"total", total}, {"message", nullptr}};
+  auto& m = machine::of(lua);
   if (!lua_isnoneornil(lua, 3))
-    shown["message"] = check_utf8(lua, 3, "the message of a progress");
-  machine::of(lua).context().progress = shown.dump();
+    shown["message"]
+      = repaired_utf8(check_utf8(lua, 3, "the message of a progress")
+                        .substr(0, m.settings().max_log_line_bytes));
+  m.context().progress = shown.dump();
   return 0;
 }
 
@@ -195,7 +208,19 @@ int budget_remaining(lua_State* lua) {
 int stats_record(lua_State* lua) {
   std::string key{check_utf8(lua, 1, "the key of a statistic")};
   luaL_checkany(lua, 2);
-  machine::of(lua).context().stats[key] = to_json(lua, 2);
+  auto& m = machine::of(lua);
+  auto& context = m.context();
+  auto bytes_of
+    = [&](const json& value) { return key.size() + value.dump().size(); };
+  auto value = to_json(lua, 2);
+  if (auto i = context.stats.find(key); i != context.stats.end())
+    context.stats_bytes -= bytes_of(*i);
+  context.stats_bytes += bytes_of(value);
+  context.stats[key] = std::move(value);
+  if (m.is_live() && context.stats_bytes > m.settings().max_stats_bytes)
+    m.break_limit(lua, fmt::format("strategy.max-stats: the statistics take "
+                                   "more than {} bytes",
+                                   m.settings().max_stats_bytes));
   return 0;
 }
 

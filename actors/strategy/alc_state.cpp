@@ -65,12 +65,13 @@ void write(lua_State* lua, const state_key& where,
            std::optional<std::string> value) {
   auto& m = machine::of(lua);
   auto& limits = m.settings();
-  if (value && value->size() > limits.max_state_bytes)
+  auto& state = m.context().state;
+  if (m.is_live() && value && value->size() > limits.max_state_bytes)
     m.break_limit(lua, fmt::format("strategy.max-state: the value of '{}' has "
                                    "{} bytes, more than {}",
                                    where.key, value->size(),
                                    limits.max_state_bytes));
-  if (m.context().state.count_writes() >= limits.max_effects)
+  if (m.is_live() && state.count_writes() >= limits.max_effects)
     m.break_limit(lua, fmt::format("strategy.max-effects: the script changed "
                                    "more than {} values since its last pause",
                                    limits.max_effects));
@@ -78,7 +79,12 @@ void write(lua_State* lua, const state_key& where,
     luaL_error(lua, "alc.state: %s", reason->c_str());
   m.port().did("state", where.space + "\n" + where.key + "\n"
                           + (value ? *value : "deleted"));
-  m.context().state.write(where, std::move(value));
+  state.write(where, std::move(value));
+  if (m.is_live() && state.write_bytes() > limits.max_effect_bytes)
+    m.break_limit(lua, fmt::format("strategy.max-effect-bytes: the values that "
+                                   "the script changed since its last pause "
+                                   "take more than {} bytes",
+                                   limits.max_effect_bytes));
 }
 
 // -- reading ------------------------------------------------------------------

@@ -94,6 +94,8 @@ int load_text(lua_State* lua) {
   lua_settop(lua, lua_isnone(lua, 4) ? 3 : 4);
   lua_pushliteral(lua, "t");
   lua_replace(lua, 3);
+  if (lua_type(lua, 1) == LUA_TSTRING)
+    machine::of(lua).charge(lua_rawlen(lua, 1));
   return call_original(lua);
 }
 
@@ -115,15 +117,17 @@ int collect_garbage(lua_State* lua) {
 int print(lua_State* lua) {
   std::string line;
   auto count = lua_gettop(lua);
+  auto& m = machine::of(lua);
   for (int i = 1; i <= count; ++i) {
     if (i > 1)
       line += '\t';
-    line += push_text(lua, i);
+    // What does not fit is cut in any case; one text may be given many times.
+    line += push_text(lua, i).substr(0, m.settings().max_log_line_bytes);
     lua_pop(lua, 1);
   }
   while (line.ends_with('\n') || line.ends_with('\r'))
     line.pop_back();
-  machine::of(lua).port().log("info", "alc.lua.print", line);
+  m.port().log("info", "alc.lua.print", line);
   return 0;
 }
 

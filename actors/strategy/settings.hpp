@@ -29,10 +29,13 @@ struct strategy_settings {
   std::uint64_t max_result_bytes = 16ull << 20;
   /// What a script may ask the host between two pauses: clocks, state, modules.
   std::uint64_t max_effects = 10'000;
-  /// What the answers to these may add up to.
+  /// What the answers to these may add up to, and what the values may that it
+  /// changes.
   std::uint64_t max_effect_bytes = 16ull << 20;
   /// One value of the shared state, as JSON.
   std::uint64_t max_state_bytes = 1ull << 20;
+  /// What `alc.stats` holds, as JSON.
+  std::uint64_t max_stats_bytes = 1ull << 20;
   /// One module that a script loads.
   std::uint64_t max_source_bytes = 4ull << 20;
   /// Log lines between two pauses; what comes after is counted, not kept.

@@ -32,12 +32,20 @@ void state_buffer::note_read(const state_key& where, std::uint64_t version) {
 
 void state_buffer::write(const state_key& where,
                          std::optional<std::string> value) {
-  writes_.insert_or_assign(where, std::move(value));
+  auto [i, is_new] = writes_.try_emplace(where);
+  if (is_new)
+    write_bytes_ += where.key.size();
+  else if (i->second)
+    write_bytes_ -= i->second->size();
+  if (value)
+    write_bytes_ += value->size();
+  i->second = std::move(value);
 }
 
 void state_buffer::clear() {
   reads_.clear();
   writes_.clear();
+  write_bytes_ = 0;
 }
 
 } // namespace muster

@@ -28,6 +28,11 @@ public:
     return writes_.size();
   }
 
+  /// What the keys and values take that were written.
+  [[nodiscard]] std::uint64_t write_bytes() const {
+    return write_bytes_;
+  }
+
   /// The last write of each key.
   [[nodiscard]] std::vector<state_write> writes() const;
 
@@ -51,6 +56,7 @@ private:
 
   std::map<state_key, std::uint64_t> reads_;
   std::map<state_key, std::optional<std::string>> writes_;
+  std::uint64_t write_bytes_ = 0;
 };
 
 } // namespace muster

@@ -106,9 +106,10 @@ int no_file(lua_State* lua) {
 int write_error(lua_State* lua) {
   std::string line;
   auto count = lua_gettop(lua);
+  auto& m = machine::of(lua);
   for (int i = 2; i <= count; ++i)
-    line += check_text(lua, i);
-  machine::of(lua).port().log("warn", "io.stderr", line);
+    line += check_text(lua, i).substr(0, m.settings().max_log_line_bytes);
+  m.port().log("warn", "io.stderr", line);
   lua_settop(lua, 1);
   return 1;
 }

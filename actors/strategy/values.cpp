@@ -3,9 +3,11 @@
 #include "actors/strategy/values.hpp"
 
 #include "actors/strategy/library.hpp"
+#include "actors/strategy/machine.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -23,6 +25,13 @@ constexpr const char* array_mark = "muster.array";
 /// Registry key of the table that numbers objects.
 constexpr const char* serials = "muster.serials";
 
+/// What values take in memory on their way to JSON, beside their texts.
+constexpr std::uint64_t value_bytes = 24;
+constexpr std::uint64_t member_bytes = 96;
+
+/// Thrown for a value that takes too much: one table can stand in many places.
+struct too_large {};
+
 /// Why a value is no JSON, and where: the path grows while it is thrown on.
 struct not_json {
   std::string reason;
@@ -33,11 +42,18 @@ struct not_json {
 
 class encoder {
 public:
-  encoder(lua_State* lua, non_finite policy) : lua_(lua), policy_(policy) {
+  encoder(lua_State* lua, non_finite policy, std::uint64_t max_bytes)
+    : lua_(lua), policy_(policy), max_bytes_(max_bytes) {
     // nop
   }
 
+  /// What the value takes, as far as it was encoded.
+  [[nodiscard]] std::uint64_t bytes() const {
+    return bytes_;
+  }
+
   json encode(int index) {
+    spend(value_bytes);
     switch (lua_type(lua_, index)) {
       case LUA_TNIL:
         return nullptr;
@@ -61,6 +77,12 @@ public:
   }
 
 private:
+  void spend(std::uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ > max_bytes_)
+      throw too_large{};
+  }
+
   json encode_number(int index) {
     if (lua_isinteger(lua_, index))
       return lua_tointeger(lua_, index);
@@ -77,6 +99,7 @@ private:
   json encode_string(int index) {
     std::size_t size = 0;
     auto* text = lua_tolstring(lua_, index, &size);
+    spend(size);
     if (!is_utf8({text, size}))
       throw not_json{"a string is not valid UTF-8", {}};
     return std::string{text, size};
@@ -112,7 +135,7 @@ private:
     auto out = json::array();
     for (lua_Integer i = 1; i <= size; ++i) {
       lua_rawgeti(lua_, index, i);
-      out.push_back(encode_field(fmt::format("[{}]", i)));
+      out.push_back(encode_field([i] { return fmt::format("[{}]", i); }));
       lua_pop(lua_, 1);
     }
     return out;
@@ -120,32 +143,58 @@ private:
 
   json encode_object(int index) {
     auto out = json::object();
-    lua_pushnil(lua_);
-    while (lua_next(lua_, index) != 0) {
-      if (lua_type(lua_, -2) != LUA_TSTRING)
-        throw not_json{fmt::format("object keys must be strings, not {}s",
-                                   luaL_typename(lua_, -2)),
-                       {}};
-      auto key = encode_string(-2).get<std::string>();
-      auto value = encode_field("." + key);
-      out.emplace(std::move(key), std::move(value));
+    for (auto key : sorted_keys(index)) {
+      lua_pushlstring(lua_, key.data(), key.size());
+      encode_string(-1);
+      lua_rawget(lua_, index);
+      auto value = encode_field([key] { return "." + std::string{key}; });
+      out.emplace(std::string{key}, std::move(value));
       lua_pop(lua_, 1);
     }
     return out;
   }
 
+  /// The keys of an object, which keeps their texts. In order, so that of many
+  /// faults every run reports the same.
+  std::vector<std::string_view> sorted_keys(int index) {
+    std::vector<std::string_view> keys;
+    auto other = LUA_TNONE;
+    lua_pushnil(lua_);
+    while (lua_next(lua_, index) != 0) {
+      lua_pop(lua_, 1);
+      spend(member_bytes);
+      if (auto type = lua_type(lua_, -1); type != LUA_TSTRING) {
+        other = other == LUA_TNONE ? type : std::min(other, type);
+        continue;
+      }
+      std::size_t size = 0;
+      auto* text = lua_tolstring(lua_, -1, &size);
+      keys.emplace_back(text, size);
+    }
+    if (other != LUA_TNONE)
+      throw not_json{fmt::format("object keys must be strings, not {}s",
+                                 lua_typename(lua_, other)),
+                     {}};
+    std::sort(keys.begin(), keys.end());
+    return keys;
+  }
+
   /// Encodes the value on top of the stack, a part of the one around it.
-  json encode_field(const std::string& step) {
+  /// @param step names the part.
+  template <class F>
+  json encode_field(F step) {
     try {
       return encode(-1);
     } catch (not_json& fault) {
-      fault.path.insert(0, step);
+      fault.path.insert(0, step());
       throw;
     }
   }
 
   lua_State* lua_;
   non_finite policy_;
+  std::uint64_t max_bytes_;
+  std::uint64_t bytes_ = 0;
   std::vector<const void*> nesting_;
 };
 
@@ -236,10 +285,19 @@ std::string type_name(lua_State* lua, int index) {
 } // namespace
 
 json to_json(lua_State* lua, int index, non_finite policy) {
+  auto& m = machine::of(lua);
+  auto limit = m.settings().max_memory_bytes;
   auto top = lua_gettop(lua);
   std::string message;
+  encoder out{lua, policy, m.is_live() ? limit : UINT64_MAX};
   try {
-    return encoder{lua, policy}.encode(index);
+    auto value = out.encode(index);
+    m.charge(out.bytes() / 8);
+    return value;
+  } catch (const too_large&) {
+    m.break_limit(lua, fmt::format("strategy.max-memory: a value takes more "
+                                   "than {} bytes as JSON",
+                                   limit));
   } catch (const not_json& fault) {
     message = fault.path.empty()
                 ? fault.reason

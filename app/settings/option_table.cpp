@@ -258,11 +258,15 @@ std::vector<option> make_options() {
     size(
       "strategy.max-effect-bytes",
       [](s & x) -> auto& { return x.strategy.max_effect_bytes; }, kib, gib,
-      "What the answers to these may add up to"),
+      "What the answers to these may add up to, and what those values may"),
     size(
       "strategy.max-state",
       [](s & x) -> auto& { return x.strategy.max_state_bytes; }, 1, 256 * mib,
       "One value of the shared state, as JSON"),
+    size(
+      "strategy.max-stats",
+      [](s & x) -> auto& { return x.strategy.max_stats_bytes; }, 2, 256 * mib,
+      "What alc.stats holds, as JSON"),
     size(
       "strategy.max-source",
       [](s & x) -> auto& { return x.strategy.max_source_bytes; }, 1, 256 * mib,

@@ -184,6 +184,81 @@ CAF_TEST(a value of the shared state is no longer than so many bytes) {
                                "return 1");
 }
 
+CAF_TEST(the values that are changed between two pauses have a limit together) {
+  settings.max_effect_bytes = 1'000;
+  breaks("strategy.max-effect-bytes",
+         "for i = 1, 20 do pcall(alc.state.set, 'k' .. i, ('x'):rep(100)) end "
+         "return 1");
+  // The last value of a key counts, and a pause begins anew.
+  CAF_CHECK_EQUAL(run("for i = 1, 20 do alc.state.set('k', ('x'):rep(400)) end "
+                      "alc.llm('q') alc.state.set('l', ('x'):rep(900)) "
+                      "return 'fine'")
+                    .result(),
+                  "\"fine\"");
+}
+
+CAF_TEST(statistics have a limit together) {
+  settings.max_stats_bytes = 100;
+  breaks("strategy.max-stats",
+         "for i = 1, 20 do pcall(alc.stats.record, 'k' .. i, i) end "
+         "for i = 1, 20 do pcall(alc.stats.record, 'long' .. i, i) end "
+         "return 1");
+  CAF_CHECK_EQUAL(run("for i = 1, 99 do alc.stats.record('k', i) end "
+                      "return 'fine'")
+                    .result(),
+                  "\"fine\"");
+}
+
+CAF_TEST(one value in many places cannot outgrow the memory as JSON) {
+  // Each table stands twice in the next one: 2^40 of them as JSON.
+  auto make = std::string{"local t = {} for i = 1, 40 do t = {t, t} end "};
+  settings.max_instructions = 1'000'000'000;
+  for (auto* use : {"pcall(alc.json_encode, t) return 1",
+                    "pcall(alc.stats.record, 'k', t) return 1",
+                    "pcall(alc.state.set, 'k', t) return 1", "return t"})
+    breaks("strategy.max-memory", make + use);
+  breaks("strategy.max-memory",
+         "local item = {prompt = ('x'):rep(100000)} local all = {} "
+         "for i = 1, 100 do all[i] = item end pcall(alc.llm_batch, all) "
+         "return 1");
+}
+
+CAF_TEST(a loop over functions that take long ends its slice) {
+  settings.max_instructions = 1'000'000'000;
+  settings.max_memory_bytes = 64 << 20;
+  auto text = std::string{"local s = ('x'):rep(1 << 20) "};
+  auto list = std::string{"local t = {} for i = 1, 100000 do t[i] = 'x' end "};
+  auto keys = std::string{"local t = {} for i = 1, 20000 do t['k' .. i] = 1 "
+                          "end "};
+  const std::vector<std::string> scripts
+    = {text + "for i = 1, 100 do s:find('y', 1, true) end",
+       text + "for i = 1, 100 do local x = s .. i end",
+       text + "for i = 1, 100 do s:upper() end",
+       list + "for i = 1, 100 do table.concat(t) end",
+       list + "for i = 1, 100 do select('#', table.unpack(t)) end",
+       list + "for i = 1, 100 do table.insert(t, 1, 1) table.remove(t, 1) end",
+       keys + "for i = 1, 100 do next(t) end",
+       keys + "for i = 1, 100 do pairs(t) end",
+       keys + "for i = 1, 100 do alc.json_encode(t) end",
+       "local s = '[' .. ('1,'):rep(100000) .. '1]' for i = 1, 100 do "
+       "alc.json_decode(s) end"};
+  for (auto& code : scripts) {
+    auto outcome = run(code);
+    CAF_CHECK_EQUAL(outcome.result(), "null");
+    if (outcome.slices < 100)
+      CAF_FAIL("too few slices: " << outcome.slices << " of " << code);
+  }
+}
+
+CAF_TEST(adding to the end of a long list takes no turns of its own) {
+  settings.max_instructions = 1'000'000'000;
+  settings.max_memory_bytes = 64 << 20;
+  auto outcome = run("local t = {} for i = 1, 100000 do table.insert(t, i) end "
+                     "for i = 1, 100000 do table.remove(t) end return #t");
+  CAF_CHECK_EQUAL(outcome.result(), "0");
+  CAF_CHECK(outcome.slices < 1'000);
+}
+
 CAF_TEST(what a session logs is cut and counted) {
   settings.max_log_lines = 3;
   settings.max_log_line_bytes = 10;
@@ -210,6 +285,21 @@ CAF_TEST(limits are not enforced before a replay has caught up) {
   outcome.events.push_back({});
   auto report = replay(outcome);
   CAF_CHECK(std::holds_alternative<host_restored>(report));
+}
+
+CAF_TEST(an option that was lowered does not break a session under way) {
+  auto outcome = run("alc.stats.record('k', ('x'):rep(50)) "
+                     "for i = 1, 3 do alc.state.set('k' .. i, 'xxxxxxxxx') end "
+                     "alc.llm_batch({{prompt = ('x'):rep(50)}, {prompt = 'y'}})"
+                     "return alc.llm('q')");
+  CAF_REQUIRE_EQUAL(outcome.result(), "\"A(q)\"");
+  settings.max_stats_bytes = settings.max_state_bytes = 10;
+  settings.max_effects = settings.max_queries = 1;
+  settings.max_prompt_bytes = settings.max_effect_bytes = 10;
+  auto report = replay(outcome);
+  auto* step = std::get_if<strategy_step>(&report);
+  CAF_REQUIRE(step != nullptr);
+  CAF_CHECK(std::holds_alternative<done_event>(step->end));
 }
 
 CAF_TEST_FIXTURE_SCOPE_END()
