@@ -88,23 +88,27 @@ expected<void> wait_for_end(caf::scoped_actor& self) {
   return result;
 }
 
-/// Ends the process if the actor system does not come to its end: everything
-/// is on disk by then.
-void bound_exit(bool failed) {
+/// Ends the process after a time, if it has not ended by then. Whatever was
+/// acknowledged is on disk.
+void bound_exit(std::chrono::milliseconds patience, int exit_code) {
   std::thread{[=] {
-    std::this_thread::sleep_for(exit_patience);
-    ::_exit(failed ? describe(errc::timeout).exit_code : 0);
+    std::this_thread::sleep_for(patience);
+    ::_exit(exit_code);
   }}.detach();
 }
 
 /// What a signal does: the first stops the node in order, the next at once.
-auto stop_on_signal(const node_impl& hdl) {
-  return [hdl, count = 0](int number) mutable {
+/// @param patience what the ordered stop may take.
+auto stop_on_signal(const node_impl& hdl, std::chrono::milliseconds patience) {
+  return [hdl, patience, count = 0](int number) mutable {
     if (++count > 1)
       ::_exit(128 + number);
     spdlog::info("signal {} received, stopping", number);
     sd_notify(0, "STOPPING=1");
     caf::anon_send(hdl, stop_atom::value);
+    // The node keeps this time itself, unless scripts that cannot be
+    // interrupted hold all threads.
+    bound_exit(patience + exit_patience, describe(errc::timeout).exit_code);
   };
 }
 
@@ -134,7 +138,7 @@ expected<void> run_node(node_settings settings,
   self->monitor(hdl);
   auto address = publish(system, *parts, hdl);
   parts.reset();
-  signal_thread signals{stop_on_signal(hdl)};
+  signal_thread signals{stop_on_signal(hdl, settings.drain_timeout)};
   if (address) {
     spdlog::info("node is ready on {}:{}, state in {}", address->host,
                  address->port, address->state_directory);
@@ -148,7 +152,7 @@ expected<void> run_node(node_settings settings,
     result = tl::unexpected<failure>{address.error()};
   // A handle of ours would keep the system waiting.
   hdl = nullptr;
-  bound_exit(!result);
+  bound_exit(exit_patience, result ? 0 : describe(errc::timeout).exit_code);
   return result;
 }
 

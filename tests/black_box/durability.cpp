@@ -285,6 +285,24 @@ CAF_TEST(a thousand sessions stand paused over a kill and are all finished) {
   CAF_CHECK_EQUAL(box.stop().code, 0);
 }
 
+CAF_TEST(a stop ends a node all of whose threads are held by patterns) {
+  black_box box;
+  box.require_start({"--node.drain-timeout", "200ms"});
+  auto connection = box.connect();
+  CAF_REQUIRE(connection);
+  // One call in C that takes hours and cannot be interrupted, more often than
+  // the node has threads.
+  session_spec spec;
+  spec.code = "return (('x'):rep(2000000):gsub('(x*)y', ''))";
+  auto threads = std::max(std::thread::hardware_concurrency(), 4u);
+  for (unsigned i = 0; i < threads + 2; ++i)
+    std::ignore = (*connection)->spawn(spec, 2s);
+  box.node().signal(SIGTERM);
+  auto ended = box.node().wait(120s);
+  CAF_REQUIRE(ended);
+  CAF_CHECK_EQUAL(ended->code, 7);
+}
+
 CAF_TEST(endless scripts and memory bombs leave the others alone) {
   black_box box;
   box.require_start();
