@@ -21,6 +21,26 @@ void schedule_flush(persistence_pointer self) {
   self->send(self, flush_atom::value);
 }
 
+/// A key that no script could name would be of no use, and what is no text
+/// could not be listed.
+std::optional<failure> check_key(const state_key& where) {
+  auto& [space, key] = where;
+  for (auto* text : {&space, &key})
+    if (!is_utf8(*text))
+      return failure{errc::not_utf8,
+                     fmt::format("the {} is not valid UTF-8",
+                                 text == &key ? "key" : "namespace")};
+  if (space.empty() || space.find("..") != std::string::npos
+      || space.find_first_of(std::string_view{"/\\\0", 3}) != std::string::npos)
+    return failure{errc::invalid_argument,
+                   fmt::format("'{}' cannot be a namespace: it is empty or has "
+                               "'/', '\\', '..' or a NUL in it",
+                               space)};
+  if (key.find('\0') != std::string::npos)
+    return failure{errc::invalid_argument, "a key cannot contain a NUL"};
+  return std::nullopt;
+}
+
 /// Ends the actor if the disk can no longer be trusted.
 void stop_if_broken(persistence_pointer self) {
   auto& disk = *self->state.disk;
@@ -183,6 +203,8 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
     },
     [=](set_atom, const state_key& where,
         const std::string& value) -> caf::result<std::uint64_t> {
+      if (auto refused = check_key(where))
+        return to_caf(*refused);
       if (auto ok = parse_json(value, "the value"); !ok)
         return to_caf(ok.error());
       return with_database(self,

@@ -278,7 +278,9 @@ void ask_disk(session_pointer self, const host_call& call) {
         auto keys = json::array();
         for (auto& entry : entries)
           keys.push_back(std::move(entry.key));
-        resolve({keys.dump(), 0});
+        // Only what an older version took could be no text; it must not stop
+        // the session.
+        resolve({keys.dump(-1, ' ', false, json::error_handler_t::replace), 0});
       },
       give_up);
 }

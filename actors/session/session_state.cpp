@@ -133,6 +133,14 @@ session_effects session_state::feed(ticket from, std::vector<answer> answers,
 
 session_effects session_state::cancel(ticket from, cancel_reason reason,
                                       std::int64_t now_ms) {
+  if (reason.detail && !is_utf8(*reason.detail)) {
+    emit(reply_refusal{
+      from,
+      {errc::not_utf8, fmt::format("the reason to cancel session '{}' is not "
+                                   "valid UTF-8",
+                                   view().session_id)}});
+    return take_effects();
+  }
   if (is_terminal(fold_.phase())) {
     emit(reply_view{from, view()});
     return take_effects();
