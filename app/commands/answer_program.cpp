@@ -85,11 +85,12 @@ std::string describe_query(const std::string& session_id, const query& q) {
            {"grounded", q.grounded},
            {"underspecified", q.underspecified}};
   auto text = out.dump();
-  if (text.size() <= max_variable)
-    return text;
-  out.erase("prompt");
-  out.erase("system");
-  return out.dump();
+  for (auto* field : {"prompt", "system"})
+    if (text.size() > max_variable) {
+      out.erase(field);
+      text = out.dump();
+    }
+  return text;
 }
 
 /// The environment with one variable more.

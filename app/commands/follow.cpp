@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 
 namespace muster {
@@ -33,20 +34,32 @@ void explain_pause(const console& out, const std::string& id) {
                        id));
 }
 
+/// The same as a part of why a follow ends, which programs read too.
+tl::unexpected<failure> left_paused(failure why, const std::string& id) {
+  why.message += fmt::format("; session '{}' stays paused, go on with 'muster "
+                             "session feed'",
+                             id);
+  return tl::unexpected<failure>{std::move(why)};
+}
+
+bool is_open(const session_view& view, const query& q) {
+  return view.phase == session_phase::paused
+         && std::any_of(view.queries.begin(), view.queries.end(),
+                        [&](auto& x) { return x.id == q.id; });
+}
+
 /// Answers one query of the session.
 /// @returns the session afterwards; nothing if it is left at its pause.
 expected<std::optional<session_view>>
-answer_one(client& node, const console& out, const session_view& view,
+answer_one(client& node, const session_view& view,
            const follow_options& options) {
   auto& q = view.queries.front();
   std::optional<std::string> response;
   if (options.answer_program) {
     auto answered
       = answer_with_program(*options.answer_program, view.session_id, q);
-    if (!answered) {
-      explain_pause(out, view.session_id);
-      return tl::unexpected<failure>{answered.error()};
-    }
+    if (!answered)
+      return left_paused(answered.error(), view.session_id);
     response = std::move(*answered);
   } else {
     response = ask_person(q, view.queries.size());
@@ -59,7 +72,9 @@ answer_one(client& node, const console& out, const session_view& view,
   if (!reply)
     return tl::unexpected<failure>{reply.error()};
   if (auto& refused = reply->results.front().refused) {
-    explain_pause(out, view.session_id);
+    // Somebody else may have answered meanwhile.
+    if (is_open(reply->session, q))
+      return left_paused(*refused, view.session_id);
     return tl::unexpected<failure>{*refused};
   }
   return std::move(reply->session);
@@ -72,7 +87,7 @@ expected<int> follow(client& node, const console& out, const std::string& id,
   auto view = node.await(id, wait_for::event, options.limit);
   while (view && view->phase == session_phase::paused
          && (options.answer_program || options.ask_person)) {
-    auto next = answer_one(node, out, *view, options);
+    auto next = answer_one(node, *view, options);
     if (!next)
       return tl::unexpected<failure>{next.error()};
     if (!*next) {
