@@ -3,10 +3,15 @@
 #include "app/commands/command.hpp"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string_view>
+#include <tuple>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace muster {
@@ -29,12 +34,34 @@ void let_options_fall_through(CLI::App& app) {
     let_options_fall_through(*command);
 }
 
+/// Whether JSON is asked for, however little else of the command line is fine.
+bool wants_json(int argc, char** argv) {
+  return std::any_of(argv, argv + argc, [](const char* x) {
+    return std::string_view{x} == "--json";
+  });
+}
+
 /// Prints what is wrong with the command line.
 int usage_error(const CLI::App& app, const CLI::ParseError& error,
                 bool as_json) {
   if (error.get_exit_code() == 0)
     return app.exit(error); // --help
-  return console{as_json}.error({errc::invalid_argument, error.what()});
+  std::string why = error.what();
+  // The parser complains of what is missing before it looks at what is left
+  // over, which most often stands where the missing one should.
+  auto rest = app.remaining(true);
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr
+      && !rest.empty())
+    why = fmt::format("{}, and '{}' is none; see --help", why, rest.front());
+  return console{as_json}.error({errc::invalid_argument, std::move(why)});
+}
+
+/// A program that was started without standard streams gets empty ones: its
+/// next files would take their places, and what it prints would end up in them.
+void open_standard_streams() {
+  for (auto descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(descriptor, F_GETFD) < 0)
+      std::ignore = ::open("/dev/null", O_RDWR);
 }
 
 int run(int argc, char** argv) {
@@ -53,13 +80,13 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    auto as_json = context.globals.json
-                   || std::any_of(argv, argv + argc, [](const char* x) {
-                        return std::string_view{x} == "--json";
-                      });
-    return usage_error(app, error, as_json);
+    return usage_error(app, error, wants_json(argc, argv));
   }
-  return context.action();
+  auto code = context.action();
+  if (code == 0 && !context.out().can_write())
+    code = context.out().error(
+      {errc::internal, "the result could not be written to standard output"});
+  return code;
 }
 
 } // namespace
@@ -68,10 +95,12 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   int code = 1;
+  muster::open_standard_streams();
   try {
     code = muster::run(argc, argv);
   } catch (const std::exception& error) {
-    code = muster::console{false}.error({muster::errc::internal, error.what()});
+    muster::console out{muster::wants_json(argc, argv)};
+    code = out.error({muster::errc::internal, error.what()});
   }
   std::fflush(nullptr);
   return code;

@@ -35,12 +35,18 @@ console::console(bool as_json)
 }
 
 void console::print(const json& document) const {
-  line(document.dump());
+  // A path or an argument may be any bytes; they must not spoil the document.
+  line(document.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 void console::line(std::string_view text) const {
-  fmt::print("{}\n", text);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fputc('\n', stdout);
   std::fflush(stdout);
+}
+
+bool console::can_write() const {
+  return std::ferror(stdout) == 0;
 }
 
 void console::table(const std::vector<std::string>& header,

@@ -32,6 +32,9 @@ public:
     return terminal_;
   }
 
+  /// Whether all that was printed on standard output got there.
+  [[nodiscard]] bool can_write() const;
+
   // -- output -----------------------------------------------------------------
 
   /// Prints one JSON document on one line.
