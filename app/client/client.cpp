@@ -154,6 +154,21 @@ struct client::connection {
   }
 };
 
+namespace {
+
+/// Says of a wait that took too long what was waited for.
+template <class T>
+expected<T>
+name_wait(expected<T> result, const std::string& id, std::string_view what) {
+  if (!result && result.error().code == errc::timeout)
+    result.error().message = fmt::format("session '{}' had not {} in time; its "
+                                         "work goes on",
+                                         id, what);
+  return result;
+}
+
+} // namespace
+
 client::client(std::unique_ptr<connection> link) : link_(std::move(link)) {
   // nop
 }
@@ -211,8 +226,9 @@ expected<std::string> client::spawn(session_spec spec, deadline limit) {
 expected<feed_reply> client::feed(const std::string& id,
                                   std::vector<answer> answers, feed_mode mode,
                                   deadline limit) {
-  return link_->ask<feed_reply>(limit, feed_atom::value, id, std::move(answers),
-                                mode);
+  return name_wait(link_->ask<feed_reply>(limit, feed_atom::value, id,
+                                          std::move(answers), mode),
+                   id, "come to its next event");
 }
 
 expected<std::string> client::sole_pending(const std::string& id,
@@ -254,7 +270,7 @@ expected<session_view> client::cancel(const std::string& id,
 expected<session_view> client::await(const std::string& id, wait_for what,
                                      deadline limit) {
   // A waiter of its own for each call: the node keeps one wait for each.
-  return link_->run<session_view>(
+  auto view = link_->run<session_view>(
     [=](link_pointer self, auto& call, auto deliver) {
       call.helper = self->spawn([](caf::event_based_actor*) -> caf::behavior {
         return {[](caf::ok_atom) {
@@ -270,6 +286,8 @@ expected<session_view> client::await(const std::string& id, wait_for what,
                 deliver(tl::unexpected<failure>{from_caf(error)});
               });
     });
+  return name_wait(std::move(view), id,
+                   what == wait_for::end ? "ended" : "paused or ended");
 }
 
 namespace {
@@ -318,7 +336,9 @@ expected<session_view> client::observe(const std::string& id,
     call.helper = caf::actor_cast<caf::actor>(watcher);
     auto expire = job{[=](link_pointer) {
       deliver(muster::fail(
-        errc::timeout, fmt::format("session '{}' had not ended in time", id)));
+        errc::timeout,
+        fmt::format("session '{}' had not ended in time; its work goes on",
+                    id)));
     }};
     self
       ->request(self->state.node, caf::infinite, observe_atom::value, id, after,

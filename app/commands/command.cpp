@@ -51,11 +51,20 @@ std::string without_newline(std::string text) {
   return text;
 }
 
+expected<std::chrono::milliseconds> read_duration(std::string_view option,
+                                                  std::string_view text) {
+  auto duration = parse_duration(text);
+  if (!duration)
+    return fail(duration.error().code,
+                fmt::format("{}: {}", option, duration.error().message));
+  return *duration;
+}
+
 expected<client::deadline>
 read_deadline(const std::optional<std::string>& text) {
   if (!text)
     return client::deadline{};
-  auto limit = parse_duration(*text);
+  auto limit = read_duration("--timeout", *text);
   if (!limit)
     return tl::unexpected<failure>{limit.error()};
   return client::deadline{*limit};

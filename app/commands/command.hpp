@@ -7,10 +7,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace muster {
 
@@ -95,7 +97,11 @@ CLI::App* add_client_command(CLI::App* parent, command_context& context,
 /// A text without one newline at its end.
 [[nodiscard]] std::string without_newline(std::string text);
 
-/// A duration that is absent if its option was not given.
+/// The value of an option that is a duration.
+[[nodiscard]] expected<std::chrono::milliseconds>
+read_duration(std::string_view option, std::string_view text);
+
+/// The value of `--timeout`; absent if that was not given.
 [[nodiscard]] expected<client::deadline>
 read_deadline(const std::optional<std::string>& text);
 

@@ -95,8 +95,10 @@ void add_run_command(CLI::App& app, command_context& context) {
                     "Print where the session pauses first, and leave it there");
   run_app->add_option("--in", options->isolation, "Where the script runs")
     ->check(CLI::IsMember({"node"}));
-  run_app->add_option("--packages", options->packages,
-                      "A folder that 'require' searches first")
+  // One folder each time: the next word may be FILE.
+  run_app
+    ->add_option("--packages", options->packages,
+                 "A folder that 'require' searches first; may be repeated")
     ->allow_extra_args(false);
   run_app->add_option("--timeout", options->timeout,
                       "End the wait after so long; the session goes on");

@@ -3,7 +3,6 @@
 #include "app/commands/command.hpp"
 #include "app/commands/follow.hpp"
 #include "app/output/session_text.hpp"
-#include "app/settings/units.hpp"
 
 #include "messages/session_json.hpp"
 
@@ -280,7 +279,7 @@ expected<int> watch(client& node, const console& out,
       else
         out.line(fmt::format("{:>5}  {}", event.seq, progress_text(document)));
     }
-    return true;
+    return out.can_write();
   };
   auto begun = node.observe(options.id, options.after, see, limit);
   if (!begun)
@@ -317,46 +316,54 @@ expected<int> follow_log(client& node, const console& out,
       print_log_line(out, view->session_id, line);
       after = line.number;
     }
-    if (is_terminal(view->phase))
+    if (is_terminal(view->phase) || !out.can_write())
       return 0;
     std::this_thread::sleep_for(log_interval);
   }
 }
 
-expected<int> log(client& node, const console& out,
-                  const session_options& options) {
-  if (options.transcript) {
-    auto text = node.transcript(options.id);
-    if (!text)
-      return failed{text.error()};
-    auto exchanges = json::parse(*text);
-    if (out.is_json()) {
-      out.print(
-        {{"session_id", options.id}, {"transcript", std::move(exchanges)}});
-      return 0;
-    }
-    for (auto& x : exchanges)
-      out.line(fmt::format(
-        "-- {} --\n{}\n-- answer --\n{}", x["query_id"].get<std::string>(),
-        x["prompt"].get<std::string>(),
-        x["response"].is_string() ? x["response"].get<std::string>()
-                                  : "(none yet)"));
+expected<int> show_transcript(client& node, const console& out,
+                              const std::string& id) {
+  auto text = node.transcript(id);
+  if (!text)
+    return failed{text.error()};
+  auto exchanges = json::parse(*text);
+  if (out.is_json()) {
+    out.print({{"session_id", id}, {"transcript", std::move(exchanges)}});
     return 0;
   }
+  for (auto& x : exchanges)
+    out.line(fmt::format(
+      "-- {} --\n{}\n-- answer --\n{}", x["query_id"].get<std::string>(),
+      x["prompt"].get<std::string>(),
+      x["response"].is_string() ? x["response"].get<std::string>()
+                                : "(none yet)"));
+  return 0;
+}
+
+expected<int> log(client& node, const console& out,
+                  const session_options& options) {
+  // The id may be shortened; what is printed has the whole one.
+  auto view = node.show(options.id);
+  if (!view)
+    return failed{view.error()};
+  auto& id = view->session_id;
+  if (options.transcript)
+    return show_transcript(node, out, id);
   if (options.follow)
-    return follow_log(node, out, options.id, options.after);
-  auto lines = node.log(options.id, options.after);
+    return follow_log(node, out, id, options.after);
+  auto lines = node.log(id, options.after);
   if (!lines)
     return failed{lines.error()};
   if (!out.is_json()) {
     for (auto& line : *lines)
-      print_log_line(out, options.id, line);
+      print_log_line(out, id, line);
     return 0;
   }
   auto all = json::array();
   for (auto& line : *lines)
     all.push_back(log_json(line));
-  out.print({{"session_id", options.id}, {"lines", std::move(all)}});
+  out.print({{"session_id", id}, {"lines", std::move(all)}});
   return 0;
 }
 
@@ -492,7 +499,7 @@ void add_session_commands(CLI::App& app, command_context& context) {
 
   auto prune_ended = [](client& node, const console& out,
                         const session_options& given) -> expected<int> {
-    auto age = parse_duration(given.older_than);
+    auto age = read_duration("--older-than", given.older_than);
     if (!age)
       return failed{age.error()};
     return prune(node, out, *age);

@@ -54,7 +54,8 @@ std::string find_config_file(const std::optional<std::string>& given,
 
 expected<void> read_config_file(const std::string& path, configuration& to) {
   std::ifstream in{path};
-  if (!in)
+  std::error_code code;
+  if (!in || std::filesystem::is_directory(path, code))
     return fail(
       errc::invalid_argument,
       fmt::format("the configuration file '{}' cannot be read", path));
