@@ -130,6 +130,10 @@ expected<void> run_node(node_settings settings,
   auto disk = open_storage(settings.storage, make_posix_disk(), parts->env);
   if (!disk)
     return tl::unexpected<failure>{disk.error()};
+  // What a dead node left leads nowhere. Its place is also the room for ours,
+  // should the disk be full.
+  if (auto removed = (*disk)->documents->remove(node_document); !removed)
+    return removed;
   parts->disk = std::move(*disk);
   node_config config;
   caf::actor_system system{config};
