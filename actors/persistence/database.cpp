@@ -138,6 +138,12 @@ void database::set_up() {
       {errc::read_only, fmt::format("'{}' can be read but not written; check "
                                     "its owner and mode",
                                     path_)}};
+  if (db.is_log_alone())
+    throw refused_request{
+      {errc::registry_corrupted,
+       fmt::format("'{}' is empty, but '{}-wal' is not: the database was lost; "
+                   "it was left as it is",
+                   path_, path_)}};
   // A foreign or newer file must not be touched, not even its journal mode.
   auto format_on_disk = db.number("PRAGMA user_version");
   auto mark = db.number("PRAGMA application_id");

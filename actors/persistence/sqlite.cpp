@@ -202,6 +202,21 @@ bool connection::is_read_only() const {
   return sqlite3_db_readonly(handle_.get(), "main") == 1;
 }
 
+bool connection::is_log_alone() const {
+  sqlite3_file* file = nullptr;
+  sqlite3_vfs* files = nullptr;
+  check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_FILE_POINTER,
+                             &file));
+  check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_VFS_POINTER,
+                             &files));
+  sqlite3_int64 size = 0;
+  check(file->pMethods->xFileSize(file, &size));
+  auto* log = sqlite3_filename_wal(sqlite3_db_filename(handle_.get(), "main"));
+  int has_log = 0;
+  check(files->xAccess(files, log, SQLITE_ACCESS_EXISTS, &has_log));
+  return size == 0 && has_log != 0;
+}
+
 bool connection::in_transaction() const {
   return sqlite3_get_autocommit(handle_.get()) == 0;
 }

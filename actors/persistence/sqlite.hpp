@@ -105,6 +105,11 @@ public:
   /// Whether the file could be opened for reading only.
   [[nodiscard]] bool is_read_only() const;
 
+  /// Whether there is a write-ahead log beside a file that is empty. The first
+  /// page is on disk before there is a log, so such a file has lost what it
+  /// had; SQLite would take it for a new one and delete the log.
+  [[nodiscard]] bool is_log_alone() const;
+
   /// Whether a transaction is open.
   [[nodiscard]] bool in_transaction() const;
 
