@@ -10,7 +10,8 @@
 namespace muster::test {
 
 /// A file system of its own that soon is full: in memory, of a few MiB. To be
-/// mounted takes root; without it the test fails.
+/// mounted takes root; without it the test fails. Only this thread and the
+/// processes that it starts see it, so that it never outlives them.
 class small_disk {
 public:
   explicit small_disk(std::size_t bytes);
