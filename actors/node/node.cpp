@@ -65,6 +65,9 @@ void start_parts(node_pointer self,
 // -- stopping -----------------------------------------------------------------
 
 void finish_stop(node_pointer self) {
+  // What has answered a client is held by the framework, so that it does not
+  // end by itself when nobody else knows it.
+  self->send_exit(self->state.sessions, caf::exit_reason::user_shutdown);
   for (auto& promise : std::exchange(self->state.stoppers, {}))
     promise.deliver(caf::ok_atom::value);
   self->quit(caf::exit_reason::user_shutdown);

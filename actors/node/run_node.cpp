@@ -90,9 +90,12 @@ expected<void> wait_for_end(caf::scoped_actor& self) {
 
 /// Ends the process after a time, if it has not ended by then. Whatever was
 /// acknowledged is on disk.
-void bound_exit(std::chrono::milliseconds patience, int exit_code) {
+void bound_exit(std::chrono::milliseconds patience, int exit_code,
+                std::string why) {
   std::thread{[=] {
     std::this_thread::sleep_for(patience);
+    // Nobody else comes to say it.
+    spdlog::error("something still runs, ending without it: {}", why);
     ::_exit(exit_code);
   }}.detach();
 }
@@ -108,7 +111,8 @@ auto stop_on_signal(const node_impl& hdl, std::chrono::milliseconds patience) {
     caf::anon_send(hdl, stop_atom::value);
     // The node keeps this time itself, unless scripts that cannot be
     // interrupted hold all threads.
-    bound_exit(patience + exit_patience, describe(errc::timeout).exit_code);
+    bound_exit(patience + exit_patience, describe(errc::timeout).exit_code,
+               "the ordered stop took too long");
   };
 }
 
@@ -156,7 +160,9 @@ expected<void> run_node(node_settings settings,
     result = tl::unexpected<failure>{address.error()};
   // A handle of ours would keep the system waiting.
   hdl = nullptr;
-  bound_exit(exit_patience, result ? 0 : describe(errc::timeout).exit_code);
+  bound_exit(exit_patience,
+             result ? 0 : describe(result.error().code).exit_code,
+             result ? "the node has stopped" : result.error().message);
   return result;
 }
 
