@@ -11,9 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <thread>
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -67,14 +65,53 @@ int run(const command_context& context, const node_options& options) {
 
 // -- restarting ---------------------------------------------------------------
 
-/// The process that runs the node, for the handler of the one that watches it.
-volatile sig_atomic_t watched = 0;
-volatile sig_atomic_t told_to_stop = 0;
+/// What the watcher waits for. Blocked all the time, so that none of it falls
+/// between two looks.
+sigset_t heard_by_watcher() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (auto number : {SIGTERM, SIGINT, SIGHUP, SIGCHLD})
+    sigaddset(&set, number);
+  return set;
+}
 
-void pass_on_signal(int number) {
-  told_to_stop = 1;
-  if (watched > 0)
-    ::kill(static_cast<pid_t>(watched), number);
+/// How a node ended.
+struct node_end {
+  int status = 0;
+  /// The signal that told it to; 0 if nobody did.
+  int told = 0;
+};
+
+/// Passes signals on to the node until it has ended.
+node_end watch(pid_t pid) {
+  auto set = heard_by_watcher();
+  node_end result;
+  while (::waitpid(pid, &result.status, WNOHANG) != pid) {
+    int number = 0;
+    sigwait(&set, &number);
+    if (number == SIGCHLD)
+      continue;
+    result.told = number;
+    ::kill(pid, number);
+  }
+  return result;
+}
+
+/// Waits before the next start.
+/// @returns whether there shall be none.
+bool is_stopped_within(std::chrono::milliseconds pause) {
+  auto set = heard_by_watcher();
+  auto end = std::chrono::steady_clock::now() + pause;
+  for (;;) {
+    auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
+      end - std::chrono::steady_clock::now());
+    if (left.count() <= 0)
+      return false;
+    timespec limit{left.count() / 1'000'000'000, left.count() % 1'000'000'000};
+    auto number = sigtimedwait(&set, nullptr, &limit);
+    if (number > 0 && number != SIGCHLD)
+      return true;
+  }
 }
 
 /// Exit codes behind which a restart would only fail again.
@@ -86,13 +123,21 @@ bool is_hopeless(int status) {
          || code == describe(errc::in_use).exit_code;
 }
 
+/// The exit code of the watcher behind its last node.
+int exit_code(const node_end& end) {
+  if (WIFEXITED(end.status))
+    return WEXITSTATUS(end.status);
+  // Told to stop before it could listen, it had not begun anything.
+  auto number = WTERMSIG(end.status);
+  return number == end.told ? 0 : 128 + number;
+}
+
 /// Runs the node in a process of its own and starts it again when it dies.
 int run_and_restart(const command_context& context,
                     const node_options& options) {
-  struct sigaction action {};
-  action.sa_handler = pass_on_signal;
-  for (auto number : {SIGTERM, SIGINT, SIGHUP})
-    sigaction(number, &action, nullptr);
+  auto set = heard_by_watcher();
+  sigset_t usual;
+  sigprocmask(SIG_BLOCK, &set, &usual);
   auto pause = std::chrono::milliseconds(100);
   for (;;) {
     auto began = std::chrono::steady_clock::now();
@@ -101,23 +146,19 @@ int run_and_restart(const command_context& context,
     if (pid < 0)
       return context.out().error({errc::internal, "cannot start a process"});
     if (pid == 0) {
-      action.sa_handler = SIG_DFL;
-      for (auto number : {SIGTERM, SIGINT, SIGHUP})
-        sigaction(number, &action, nullptr);
+      // What a terminal sends to all would come twice: the second time is an
+      // order to end at once.
+      ::setpgid(0, 0);
       // If the watcher is killed, the node must not stay behind unwatched.
       ::prctl(PR_SET_PDEATHSIG, SIGTERM);
       if (::getppid() != parent)
         return 1;
+      sigprocmask(SIG_SETMASK, &usual, nullptr);
       return run(context, options);
     }
-    watched = pid;
-    int status = 0;
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-      // nop
-    }
-    watched = 0;
-    if (told_to_stop != 0 || is_hopeless(status))
-      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    auto end = watch(pid);
+    if (end.told != 0 || is_hopeless(end.status))
+      return exit_code(end);
     auto lived = std::chrono::steady_clock::now() - began;
     pause = lived > std::chrono::minutes(1)
               ? std::chrono::milliseconds(100)
@@ -126,7 +167,8 @@ int run_and_restart(const command_context& context,
     context.out().note(fmt::format("muster: the node died, starting it again "
                                    "in {} ms",
                                    pause.count()));
-    std::this_thread::sleep_for(pause);
+    if (is_stopped_within(pause))
+      return 0;
   }
 }
 
