@@ -239,6 +239,11 @@ CAF_TEST(a session that never paused runs again after a kill and is cancelled) {
     CAF_CHECK_EQUAL(list["sessions"].size(), 1u);
     CAF_CHECK_EQUAL(list["sessions"].at(0)["session_id"], *id);
     CAF_CHECK_EQUAL(list["sessions"].at(0)["state"], "running");
+    // Not only on paper: it has a machine that runs.
+    CAF_CHECK(eventually([&] {
+      auto status = json::parse(*(*box.connect())->status());
+      return status["sessions"].value("machines", 0) == 1;
+    }));
   }
   auto cancelled = box.run_json({"session", "cancel", *id});
   CAF_CHECK_EQUAL(cancelled.code, 0);
