@@ -15,6 +15,7 @@
 #include <fstream>
 
 #include <signal.h>
+#include <unistd.h>
 
 using namespace muster;
 using namespace muster::test;
@@ -144,6 +145,8 @@ CAF_TEST(what a terminal sends to all of them is one order to stop) {
                    box.state(), "node", "--port", "0", "--restart"},
                   {}};
   CAF_CHECK_EQUAL(watcher.read_line(60s).find("muster is ready"), 0u);
+  std::ifstream in{box.state() + "/node.json"};
+  CAF_CHECK_NOT_EQUAL(::getpgid(json::parse(in)["pid"]), watcher.pid());
   ::kill(-watcher.pid(), SIGINT);
   auto ended = watcher.wait(60s);
   CAF_REQUIRE(ended);
