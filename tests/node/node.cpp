@@ -67,6 +67,23 @@ CAF_TEST(an ordered stop ends every actor and syncs everything) {
   CAF_CHECK_EQUAL(disk.open_files(), 0u);
 }
 
+CAF_TEST(an ordered stop ends actors that somebody has a handle of) {
+  using node_type
+    = std::remove_pointer_t<node_impl::stateful_pointer<node_state>>;
+  // As the network does of whoever answered a client.
+  auto& parts
+    = dynamic_cast<node_type&>(*caf::actor_cast<caf::abstract_actor*>(node()))
+        .state;
+  auto sessions = parts.sessions;
+  auto tick = parts.tick;
+  auto persistence = parts.persistence;
+  CAF_REQUIRE(run_code("return alc.llm('q')"));
+  auto stopped = send_to<caf::ok_atom>(node(), stop_atom::value);
+  run();
+  CAF_CHECK(*stopped && **stopped);
+  CAF_CHECK_EQUAL(actors(), 0u);
+}
+
 CAF_TEST(where the node is reached is written and removed again) {
   auto saved = send_to<caf::ok_atom>(node(), save_atom::value,
                                      std::string{"{\"port\":1}"});
