@@ -8,6 +8,10 @@
 
 #include "messages/actors.hpp"
 
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
 #include <set>
 
 using namespace muster;
@@ -24,6 +28,22 @@ CAF_TEST(every error has a name of its own and an exit code from the list) {
     CAF_CHECK_EQUAL(to_string(row.code), row.name);
   }
   CAF_CHECK_EQUAL(to_string(static_cast<errc>(250)), "internal");
+}
+
+CAF_TEST(the table of errors in the documentation is that of the code) {
+  std::ifstream in{MUSTER_TEST_DIR "/../docs/cli.md"};
+  std::string page{std::istreambuf_iterator<char>{in}, {}};
+  std::size_t position = 0;
+  for (auto& row : all_errors()) {
+    auto line = fmt::format("\n| `{}` | {} | {} |\n", row.name, row.exit_code,
+                            row.meaning);
+    auto found = page.find(line, position);
+    if (found == std::string::npos)
+      CAF_FAIL("docs/cli.md lacks, or has in another place: " << line);
+    // The newline at its end begins the next one.
+    position = found + line.size() - 1;
+  }
+  CAF_CHECK_EQUAL(page.substr(position, 2), "\n\n");
 }
 
 CAF_TEST(exit codes are those that scripts rely on) {
