@@ -106,9 +106,16 @@ expected<session_effects> session_state::restore(const stored_session& stored) {
                   fmt::format("session '{}': event {} is missing",
                               view().session_id, view().seq + 1));
     bytes_ += batch.payload.size();
+    if (view().seq == 0 && !events->empty()
+        && !std::holds_alternative<spawned_event>(events->front().body))
+      break;
     for (auto& event : *events)
       fold_.apply(event);
   }
+  if (view().seq == 0)
+    return fail(errc::registry_corrupted,
+                fmt::format("session '{}' has lost its first event",
+                            view().session_id));
   if (fold_.phase() == session_phase::running)
     run_machine();
   return take_effects();

@@ -651,6 +651,21 @@ CAF_TEST(a history with a gap or of nonsense is refused) {
   }
 }
 
+CAF_TEST(a history that does not begin with a spawn is refused) {
+  pause_at({"a"});
+  history headless{disk.begin() + 1, disk.end()};
+  for (auto& events : {std::vector<stored_events>{},
+                       {{1, encode_history({}, "")}},
+                       {{1, encode_history(headless, "")}}}) {
+    stored_session stored;
+    stored.events = events;
+    session_state other{"s-1", settings};
+    auto effects = other.restore(stored);
+    CAF_REQUIRE(!effects);
+    CAF_CHECK_EQUAL(effects.error().code, errc::registry_corrupted);
+  }
+}
+
 // -- what observers see -------------------------------------------------------
 
 CAF_TEST(observers see each event when it is on disk and in order) {
