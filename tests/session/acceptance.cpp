@@ -39,6 +39,32 @@ struct fixture : node_bench {
     CAF_REQUIRE_EQUAL(view->phase, session_phase::paused);
     return view->session_id;
   }
+
+  /// The snapshots of the sessions that have not ended.
+  json alive() {
+    auto text = ask<std::string>(snapshot_atom::value, snapshot_options{});
+    CAF_REQUIRE(text);
+    return json::parse(*text);
+  }
+
+  /// The statistics of a session that ended.
+  static json stats(const expected<session_view>& view) {
+    CAF_REQUIRE(view);
+    return json::parse(view->stats)["auto"];
+  }
+
+  /// A session that ended is none that goes on; it is kept for its retention,
+  /// and then it is gone.
+  void check_retention(const std::string& id) {
+    CAF_CHECK_EQUAL(
+      list({session_phase::running, session_phase::paused})->size(), 0u);
+    CAF_CHECK_EQUAL(alive()["active_sessions"], 0);
+    advance(settings.session.retention - 1min);
+    CAF_CHECK_EQUAL(code(show(id)), "ok");
+    advance(5min);
+    CAF_CHECK_EQUAL(code(show(id)), "not_found");
+    CAF_CHECK_EQUAL(list()->size(), 0u);
+  }
 };
 
 const std::string one_query = "return alc.llm('one')";
@@ -115,9 +141,8 @@ CAF_TEST(A01 a script that returns is completed with its result) {
   CAF_CHECK_EQUAL(shown["result"], 3);
   CAF_CHECK(shown["stats"].contains("auto"));
   CAF_CHECK(shown["stats"].contains("custom"));
-  // Kept for its retention, and then gone.
-  CAF_CHECK_EQUAL(code(show(view->session_id)), "ok");
-  CAF_CHECK_EQUAL(list({session_phase::paused})->size(), 0u);
+  CAF_CHECK_EQUAL(show(view->session_id)->result, "3");
+  check_retention(view->session_id);
 }
 
 CAF_TEST(A02 a script that raises is an error with its text) {
@@ -127,7 +152,11 @@ CAF_TEST(A02 a script that raises is an error with its text) {
   CAF_CHECK_EQUAL(shown["status"], "error");
   CAF_CHECK_EQUAL(shown["error"], "test.lua:1: out of luck");
   CAF_CHECK_EQUAL(shown["kind"], "lua_error");
-  CAF_CHECK_EQUAL(list({session_phase::paused})->size(), 0u);
+  CAF_CHECK(!shown.contains("stats"));
+  // Whatever breaks is told apart.
+  auto broken = run_code("while true do alc.llm(('x'):rep(1 << 24)) end");
+  CAF_CHECK_EQUAL(event_json(*broken)["kind"], "limit_exceeded");
+  check_retention(view->session_id);
 }
 
 CAF_TEST(A03 one query pauses flat and is listed) {
@@ -143,6 +172,11 @@ CAF_TEST(A03 one query pauses flat and is listed) {
   auto sessions = list({session_phase::paused});
   CAF_REQUIRE_EQUAL(sessions->size(), 1u);
   CAF_CHECK_EQUAL(sessions->at(0).pending, 1u);
+  auto status = alive();
+  CAF_CHECK_EQUAL(status["active_sessions"], 1);
+  CAF_CHECK_EQUAL(status["sessions"][0]["session_id"], view->session_id);
+  CAF_CHECK_EQUAL(status["sessions"][0]["state"], "paused");
+  CAF_CHECK_EQUAL(status["sessions"][0]["pending_queries"], 1);
 }
 
 CAF_TEST(A04 a feed without a query goes to the only one) {
@@ -150,6 +184,10 @@ CAF_TEST(A04 a feed without a query goes to the only one) {
   auto view = feed(id, "", "an answer");
   CAF_REQUIRE(view);
   CAF_CHECK_EQUAL(view->result, "\"an answer\"");
+  // At a later pause as well.
+  id = paused("local a = alc.llm('one') return a .. alc.llm('two')");
+  CAF_CHECK_EQUAL(feed(id, "", "1")->phase, session_phase::paused);
+  CAF_CHECK_EQUAL(feed(id, "", "2")->result, "\"12\"");
 }
 
 CAF_TEST(A05 a feed without a query is refused when there are several) {
@@ -187,21 +225,41 @@ CAF_TEST(A07 the first answer to a query counts) {
   CAF_CHECK_EQUAL(again.error().code, errc::already_answered);
   CAF_CHECK_EQUAL(again.error().message.find("already responded"), 0u);
   CAF_CHECK_EQUAL(snapshot(id)->at("metrics"), before["metrics"]);
-  CAF_CHECK_EQUAL(feed(id, "q-1", "b")->result, R"(["first","b"])");
+  auto end = feed(id, "q-1", "b");
+  CAF_CHECK_EQUAL(end->result, R"(["first","b"])");
+  CAF_CHECK_EQUAL(stats(end)["total_response_chars"], 6);
+  // The same within one feed.
+  id = paused(batch_of_two);
+  auto both = feed_all(id, {{"q-0", "first"}, {"q-0", "second"}, {"q-1", "b"}});
+  CAF_REQUIRE_EQUAL(both->results.size(), 3u);
+  CAF_CHECK(!both->results[0].refused && !both->results[2].refused);
+  CAF_REQUIRE(both->results[1].refused);
+  CAF_CHECK_EQUAL(both->results[1].refused->code, errc::already_answered);
+  CAF_CHECK_EQUAL(both->session.result, R"(["first","b"])");
 }
 
 CAF_TEST(A08 an answer to an unknown query changes nothing) {
   auto id = paused(one_query);
   auto before = *snapshot(id);
+  auto listed = list()->at(0).last_active_ms;
   advance(5s);
-  auto view = feed(id, "q-7", "x");
+  auto view = feed(id, "q-7", "a long answer");
   CAF_REQUIRE(!view);
   CAF_CHECK_EQUAL(view.error().code, errc::not_found);
   CAF_CHECK_EQUAL(view.error().message.find("unknown query_id: q-7"), 0u);
   auto after = *snapshot(id);
   CAF_CHECK_EQUAL(after["last_activity_at"], before["last_activity_at"]);
-  CAF_CHECK_EQUAL(after["metrics"]["tokens"], before["metrics"]["tokens"]);
+  CAF_CHECK_EQUAL(list()->at(0).last_active_ms, listed);
+  CAF_CHECK_EQUAL(after["state"], "paused");
   CAF_CHECK_EQUAL(after["pending_queries"], 1);
+  // Only time has passed.
+  before["metrics"].erase("elapsed_ms");
+  after["metrics"].erase("elapsed_ms");
+  CAF_CHECK_EQUAL(after["metrics"], before["metrics"]);
+  auto end = feed(id, "q-0", "x");
+  CAF_CHECK_EQUAL(end->result, "\"x\"");
+  CAF_CHECK_EQUAL(stats(end)["total_response_chars"], 1);
+  CAF_CHECK_EQUAL(stats(end)["response_tokens"]["tokens"], 1);
 }
 
 CAF_TEST(A09 a session that ended is finished and later not found) {
@@ -212,6 +270,7 @@ CAF_TEST(A09 a session that ended is finished and later not found) {
   auto id = paused(one_query);
   feed(id, "", "x");
   CAF_CHECK_EQUAL(code(feed(id, "q-0", "y")), "finished");
+  CAF_CHECK_EQUAL(show(id)->result, "\"x\"");
   advance(3min);
   auto gone = feed(id, "q-0", "y");
   CAF_REQUIRE(!gone);
@@ -243,34 +302,43 @@ CAF_TEST(A10 a session that runs is seen and takes no answers) {
     list_atom::value, session_list_request{{session_phase::running}, {}, 0});
   run(1'000);
   CAF_CHECK_EQUAL((**page)->sessions.size(), 1u);
+  auto all = alive();
+  CAF_CHECK_EQUAL(all["active_sessions"], 1);
+  CAF_CHECK_EQUAL(all["sessions"][0]["session_id"], id);
+  CAF_CHECK_EQUAL(all["sessions"][0]["state"], "running");
 }
 
 CAF_TEST(A11 a caller that goes away loses nothing) {
-  // Somebody starts a session and feeds it, and is gone before each answer.
+  // With enough to do that it can happen on the way.
   session_spec spec;
-  spec.code = "return alc.llm('q') .. '!'";
-  auto gone = [](caf::event_based_actor* self, node_actor to, session_spec x) {
-    self->request(to, caf::infinite, start_atom::value, std::move(x))
-      .then([](const session_view&) {});
-    self->quit();
-  };
+  spec.code = "local function work() for i = 1, 20000 do end end "
+              "work() local a = alc.llm('q') work() return a .. '!'";
   auto hdl = caf::actor_cast<node_actor>(node());
-  system().spawn(gone, hdl, spec);
-  run();
-  auto sessions = list({session_phase::paused});
-  CAF_REQUIRE_EQUAL(sessions->size(), 1u);
-  auto id = sessions->at(0).session_id;
-  auto gone_again = [](caf::event_based_actor* self, node_actor to,
-                       std::string x) {
-    self
-      ->request(to, caf::infinite, feed_atom::value, std::move(x),
-                std::vector<answer>{{"q-0", "yes", {}}}, feed_mode::next_event)
-      .then([](const feed_reply&) {});
-    self->quit();
-  };
-  system().spawn(gone_again, hdl, id);
-  run();
-  CAF_CHECK_EQUAL(show(id)->result, "\"yes!\"");
+  for (std::size_t messages = 0; messages < 60; messages += 2) {
+    // Somebody starts a session, and another feeds it; both are gone before
+    // they have an answer, or just after that.
+    auto starter = system().spawn([=](caf::event_based_actor* self) {
+      self->request(hdl, caf::infinite, start_atom::value, spec)
+        .then([](const session_view&) {});
+    });
+    run(messages);
+    caf::anon_send_exit(starter, caf::exit_reason::kill);
+    run();
+    auto sessions = list({session_phase::paused});
+    CAF_REQUIRE_EQUAL(sessions->size(), 1u);
+    auto id = sessions->at(0).session_id;
+    auto feeder = system().spawn([=](caf::event_based_actor* self) {
+      self
+        ->request(hdl, caf::infinite, feed_atom::value, id,
+                  std::vector<answer>{{"q-0", "yes", {}}},
+                  feed_mode::next_event)
+        .then([](const feed_reply&) {});
+    });
+    run(messages);
+    caf::anon_send_exit(feeder, caf::exit_reason::kill);
+    run();
+    CAF_CHECK_EQUAL(show(id)->result, "\"yes!\"");
+  }
 }
 
 CAF_TEST(A12 a session that nobody comes back to is cancelled and then gone) {
@@ -288,9 +356,11 @@ CAF_TEST(A12 a session that nobody comes back to is cancelled and then gone) {
   CAF_REQUIRE(view);
   CAF_CHECK_EQUAL(view->phase, session_phase::cancelled);
   CAF_CHECK_EQUAL(view->reason.code, cancel_code::timeout);
+  CAF_CHECK_EQUAL(status()["sessions"]["machines"], 0);
   advance(3min);
   CAF_CHECK_EQUAL(code(show(id)), "not_found");
-  // Nothing is left of it: no actor, no row, no text.
+  CAF_CHECK_EQUAL(code(feed(id, "q-0", "x")), "not_found");
+  // Nothing is left of it: no actor, no row.
   CAF_CHECK(actors() < before);
   CAF_CHECK_EQUAL(status()["storage"]["sessions"]["cancelled"], 0);
   CAF_CHECK_EQUAL(list()->size(), 0u);
@@ -305,8 +375,17 @@ CAF_TEST(A13 a session that is fed in time stays) {
   for (int i = 0; i < 20; ++i) {
     advance(5min);
     CAF_REQUIRE(feed(id, "", "x"));
+    // What is listed is the time of that feed.
+    CAF_CHECK_EQUAL(list()->at(0).last_active_ms, wall_ms());
+    CAF_CHECK_EQUAL(snapshot(id)->at("last_activity_at"), wall_ms());
   }
   CAF_CHECK_EQUAL(show(id)->phase, session_phase::done);
+  // What the script does later by itself is not.
+  id = *spawn("for i = 1, 3000000 do end return alc.llm('late')");
+  auto begun = wall_ms();
+  advance(2min);
+  CAF_CHECK_EQUAL(show(id)->phase, session_phase::paused);
+  CAF_CHECK_EQUAL(list()->at(0).last_active_ms, begun);
 }
 
 CAF_TEST(A14 tokens are those that were given or else estimates) {
@@ -325,7 +404,19 @@ CAF_TEST(A14 tokens are those that were given or else estimates) {
   tokens = json::parse(view->stats)["auto"];
   CAF_CHECK_EQUAL(tokens["prompt_tokens"],
                   (json{{"tokens", 3}, {"source", "estimated"}}));
-  CAF_CHECK_EQUAL(tokens["total_tokens"]["source"], "estimated");
+  CAF_CHECK_EQUAL(tokens["response_tokens"],
+                  (json{{"tokens", 3}, {"source", "estimated"}}));
+  CAF_CHECK_EQUAL(tokens["total_tokens"],
+                  (json{{"tokens", 6}, {"source", "estimated"}}));
+  // With one of the two given, the other is estimated.
+  id = paused("return alc.llm('hello world')");
+  view = feed(id, "", "four score", feed_mode::next_event,
+              token_usage{std::nullopt, 5});
+  CAF_CHECK_EQUAL(stats(view)["prompt_tokens"]["source"], "estimated");
+  CAF_CHECK_EQUAL(stats(view)["response_tokens"],
+                  (json{{"tokens", 5}, {"source", "provided"}}));
+  CAF_CHECK_EQUAL(stats(view)["total_tokens"],
+                  (json{{"tokens", 8}, {"source", "estimated"}}));
 }
 
 CAF_TEST(A15 a budget that is spent is an error before any pause) {
@@ -340,7 +431,8 @@ CAF_TEST(A15 a budget that is spent is an error before any pause) {
   CAF_CHECK_EQUAL(end->result,
                   R"x([false,"budget_exceeded: max_llm_calls (2) reached )x"
                   R"x((2 used)"])x");
-  CAF_CHECK_EQUAL(json::parse(end->stats)["auto"]["llm_calls"], 2);
+  CAF_CHECK_EQUAL(stats(end)["llm_calls"], 2);
+  CAF_CHECK_EQUAL(stats(end)["pauses"], 2);
 }
 
 CAF_TEST(A16 an answer to an earlier pause is no answer to this one) {
@@ -350,7 +442,16 @@ CAF_TEST(A16 an answer to an earlier pause is no answer to this one) {
   auto stale = feed(id, "q-0", "late");
   CAF_REQUIRE(!stale);
   CAF_CHECK_EQUAL(stale.error().code, errc::already_answered);
-  CAF_CHECK_EQUAL(feed(id, "q-1", "2")->result, "\"12\"");
+  CAF_CHECK_EQUAL(stale.error().message, "already responded to query_id: q-0 "
+                                         "(it belongs to an earlier pause)");
+  // Nor after a crash, when the script is run again from the beginning.
+  kill();
+  require_start();
+  CAF_CHECK_EQUAL(code(feed(id, "q-0", "late")), "already_answered");
+  CAF_CHECK_EQUAL(show(id)->queries.at(0).id, "q-1");
+  auto end = feed(id, "q-1", "2");
+  CAF_CHECK_EQUAL(end->result, "\"12\"");
+  CAF_CHECK_EQUAL(stats(end)["total_response_chars"], 2);
 }
 
 // -- version 2: spawn, resume, cancel, observe, await -------------------------
@@ -378,6 +479,8 @@ CAF_TEST(B01 a spawn gives the id before anything ran) {
   spec.strategy = "../up";
   CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
                   "invalid_spec");
+  // What was refused left nothing.
+  CAF_CHECK_EQUAL(list()->size(), 1u);
 }
 
 CAF_TEST(B02 a resume with an unknown query leaves the session as it was) {
@@ -394,6 +497,16 @@ CAF_TEST(B03 a resume with part of a batch leaves the rest open) {
   auto view = feed(id, "q-1", "B", feed_mode::accepted);
   CAF_CHECK_EQUAL(view->phase, session_phase::paused);
   CAF_CHECK_EQUAL(view->queries.size(), 2u);
+  auto sessions = list({session_phase::paused});
+  CAF_REQUIRE_EQUAL(sessions->size(), 1u);
+  CAF_CHECK_EQUAL(sessions->at(0).pending, 2u);
+  auto next = feed_all(id, {{"q-0", "A"}}, feed_mode::accepted);
+  CAF_CHECK_EQUAL(
+    feed_json(*next),
+    (json{{"session_id", id}, {"status", "accepted"}, {"remaining", 1}}));
+  CAF_CHECK_EQUAL(feed(id, "q-2", "C", feed_mode::accepted)->phase,
+                  session_phase::running);
+  CAF_CHECK_EQUAL(show(id)->result, R"(["A","B","C"])");
 }
 
 CAF_TEST(B04 a thousand quick pauses are each seen once) {
@@ -405,30 +518,67 @@ CAF_TEST(B04 a thousand quick pauses are each seen once) {
     CAF_REQUIRE(view);
   }
   CAF_CHECK_EQUAL(show(id)->phase, session_phase::done);
+  // Each of them, once and in order.
+  std::vector<std::string> asked;
+  for (auto& event : log->events)
+    for (auto& text : event.progress)
+      if (auto item = json::parse(text); item["kind"] == "pause_requested")
+        asked.push_back(item["info"]["prompts"].at(0)["query_id"]);
+  std::vector<std::string> expected_ids;
+  for (std::uint64_t i = 0; i < 1000; ++i)
+    expected_ids.push_back(make_query_id(i));
+  CAF_CHECK(asked == expected_ids);
   auto kinds = log->kinds();
-  CAF_CHECK_EQUAL(std::count(kinds.begin(), kinds.end(), "pause_requested"),
-                  1000);
   CAF_CHECK_EQUAL(std::count(kinds.begin(), kinds.end(), "resume_accepted"),
                   1000);
+  CAF_CHECK(log->lagged.empty());
 }
 
 CAF_TEST(B05 a cancel keeps the first reason and the state before it) {
-  for (auto* text : {"return alc.llm('q')", "while true do end"}) {
+  auto late = cancel_reason{cancel_code::timeout, "second", 0};
+  for (auto& [text, phase] :
+       {std::pair{"return alc.llm('q')", session_phase::paused},
+        std::pair{"while true do end", session_phase::running}}) {
     auto id = *spawn(text);
     run(100);
-    auto before = send<session_view>(show_atom::value, id);
-    run(100);
-    auto phase = (**before)->phase;
+    CAF_CHECK_EQUAL(show(id)->phase, phase);
     CAF_CHECK_EQUAL(cancel(id, "first")->phase, session_phase::cancelled);
-    CAF_CHECK_EQUAL(cancel(id, "second")->phase, session_phase::cancelled);
+    CAF_CHECK_EQUAL(ask<session_view>(cancel_atom::value, id, late)->phase,
+                    session_phase::cancelled);
     auto state = state_json(*show(id));
     CAF_CHECK_EQUAL(state["reason"]["detail"], "first");
     CAF_CHECK_EQUAL(state["reason"]["code"], "user");
-    CAF_CHECK_EQUAL(state["state_before"]["state"], to_string(phase));
+    CAF_CHECK_EQUAL(state["state_before"], (json{{"state", to_string(phase)}}));
   }
-  auto done = run_code("return 1");
-  CAF_CHECK_EQUAL(cancel(done->session_id)->phase, session_phase::done);
+  for (auto& [text, phase] : {std::pair{"return 1", session_phase::done},
+                              std::pair{"error('x')", session_phase::failed}}) {
+    auto ended = run_code(text);
+    for (auto* detail : {"first", "second"})
+      CAF_CHECK_EQUAL(cancel(ended->session_id, detail)->phase, phase);
+  }
   CAF_CHECK_EQUAL(code(cancel(make_session_id(1, {2, 3}))), "not_found");
+}
+
+CAF_TEST(B05 the first reason counts however close the second is behind it) {
+  auto late = cancel_reason{cancel_code::timeout, "second", 0};
+  for (std::size_t messages = 0; messages < 25; ++messages) {
+    // Both come while an answer is on its way to the disk, or around that.
+    auto id = paused("alc.llm('one') return alc.llm('two')");
+    send<feed_reply>(feed_atom::value, id,
+                     std::vector<answer>{{"q-0", "x", {}}},
+                     feed_mode::accepted);
+    run(messages);
+    auto first = send<session_view>(cancel_atom::value, id,
+                                    cancel_reason{cancel_code::user, "1st", 0});
+    auto second = send<session_view>(cancel_atom::value, id, late);
+    run();
+    CAF_REQUIRE(*first && *second);
+    CAF_CHECK(**first && **second);
+    auto state = state_json(*show(id));
+    CAF_CHECK_EQUAL(state["state"], "cancelled");
+    CAF_CHECK_EQUAL(state["reason"]["detail"], "1st");
+    CAF_CHECK_NOT_EQUAL(state["state_before"]["state"], "cancelled");
+  }
 }
 
 CAF_TEST(B06 a session that is not paused says what it is) {
@@ -445,6 +595,12 @@ CAF_TEST(B06 a session that is not paused says what it is) {
       refused.error().message.find("actual state: " + to_string(view->phase))
       != std::string::npos);
   }
+  id = *spawn("while true do end");
+  auto busy = feed(id, "q-0", "x", feed_mode::accepted);
+  CAF_REQUIRE(!busy);
+  CAF_CHECK_EQUAL(busy.error().code, errc::busy);
+  CAF_CHECK(busy.error().message.find("is running") != std::string::npos);
+  CAF_CHECK_EQUAL(show(id)->phase, session_phase::running);
 }
 
 CAF_TEST(B07 a script that spins is cancelled within a slice and freed) {
@@ -461,6 +617,21 @@ CAF_TEST(B07 a script that spins is cancelled within a slice and freed) {
   CAF_CHECK_EQUAL(actors(), before);
   advance(30s);
   CAF_CHECK_EQUAL(status()["sessions"]["machines"], 0);
+  // The same where the session's actor has to stay: somebody watches it.
+  for (auto* text : {"while true do end", "return alc.llm('q')"}) {
+    id = *spawn(text);
+    auto log = observe(id);
+    log->acknowledges = false;
+    CAF_CHECK_EQUAL(cancel(id)->phase, session_phase::cancelled);
+    CAF_CHECK(run(10'000) < 10'000); // nothing spins any more
+    advance(30s);
+    CAF_CHECK_EQUAL(status()["sessions"]["machines"], 0);
+    CAF_CHECK_EQUAL(status()["sessions"]["active"], 1);
+    log->acknowledges = true;
+    caf::anon_send(node(), acknowledge_atom::value, id, log->events.back().seq,
+                   watchers.back());
+    run();
+  }
 }
 
 CAF_TEST(B08 every observer sees every event and a slow one is told) {
@@ -478,8 +649,10 @@ CAF_TEST(B08 every observer sees every event and a slow one is told) {
     feed(id, "", "x");
   CAF_CHECK_EQUAL(first->events.size(), 42u);
   CAF_CHECK(first->events.back().last);
-  CAF_CHECK_EQUAL(second->events.size(), first->events.size());
-  CAF_CHECK(first->lagged.empty());
+  for (std::size_t i = 0; i < first->events.size(); ++i)
+    CAF_CHECK_EQUAL(first->events[i].seq, i + 1);
+  CAF_CHECK_EQUAL(second->kinds(), first->kinds());
+  CAF_CHECK(first->lagged.empty() && second->lagged.empty());
   // The slow one has as much as its window holds, and knows nothing of the
   // rest until it acknowledges.
   CAF_CHECK_EQUAL(slow->events.size(), 2u + 4u);
@@ -490,6 +663,7 @@ CAF_TEST(B08 every observer sees every event and a slow one is told) {
   CAF_REQUIRE_EQUAL(slow->lagged.size(), 1u);
   // 42 events in all; what is missing is what it was told.
   CAF_CHECK_EQUAL(slow->events.size() + slow->lagged[0], 42u);
+  CAF_CHECK_EQUAL(slow->events.at(6).seq, 6u + slow->lagged[0] + 1u);
   CAF_CHECK(slow->events.back().last);
 }
 
@@ -541,8 +715,12 @@ CAF_TEST(B10 all who wait get the same outcome) {
   CAF_CHECK_EQUAL((**again)->result, "\"x\"");
   for (int i = 2; i < 8; ++i) {
     CAF_REQUIRE(*answers[i]);
-    CAF_CHECK_EQUAL((**answers[i])->result, "\"x\"");
+    CAF_CHECK_EQUAL(state_json(***answers[i]), state_json(***again));
   }
+  // Who comes when it is over waits for nothing.
+  CAF_CHECK_EQUAL(
+    ask<session_view>(await_atom::value, id, wait_for::end, clients[0])->result,
+    "\"x\"");
   for (auto& client : clients)
     caf::anon_send_exit(client, caf::exit_reason::user_shutdown);
 }
@@ -552,8 +730,14 @@ CAF_TEST(
   settings.session.retention = 1min;
   settings.session.idle_ttl = 24h * 365;
   settings.session.collect_interval = 1s;
+  settings.session.retry_after = 1h;
   stop();
   require_start();
+  // One that runs, in the middle of a step that finds no room for now.
+  auto running = *spawn("for i = 1, 3000000 do end return alc.llm('late')");
+  disk.capacity = 1;
+  run();
+  disk.capacity = std::nullopt;
   auto watched = paused(one_query);
   auto alone = paused(one_query);
   auto waiting = paused(one_query);
@@ -565,10 +749,17 @@ CAF_TEST(
   CAF_CHECK_EQUAL(code(show(alone)), "not_found");
   CAF_CHECK_EQUAL(code(show(watched)), "ok");
   CAF_CHECK_EQUAL(show(waiting)->phase, session_phase::paused);
+  CAF_CHECK_EQUAL(show(running)->phase, session_phase::running);
+  // They are on disk as well, not only in memory.
+  CAF_CHECK_EQUAL(list()->size(), 3u);
   caf::anon_send(node(), acknowledge_atom::value, watched,
                  log->events.back().seq, watchers.back());
   advance(2min);
   CAF_CHECK_EQUAL(code(show(watched)), "not_found");
+  CAF_CHECK_EQUAL(list()->size(), 2u);
+  advance(1h);
+  CAF_CHECK_EQUAL(show(running)->queries.at(0).prompt, "late");
+  CAF_CHECK_EQUAL(feed(waiting, "", "x")->result, "\"x\"");
 }
 
 CAF_TEST_FIXTURE_SCOPE_END()
