@@ -65,6 +65,27 @@ struct fixture {
     reopen();
   }
 
+  /// How many rows a table has. The database is closed for a moment.
+  int rows(const std::string& table) {
+    db.reset();
+    sqlite3* raw = nullptr;
+    sqlite3_open_v2("/state/sessions.db", &raw, SQLITE_OPEN_READWRITE,
+                    settings.file_system.c_str());
+    int count = -1;
+    auto note = [](void* out, int, char** values, char**) {
+      *static_cast<int*>(out) = std::stoi(values[0]);
+      return 0;
+    };
+    // Without shared memory, of which a simulated disk has none.
+    sqlite3_exec(raw, "PRAGMA locking_mode=exclusive", nullptr, nullptr,
+                 nullptr);
+    sqlite3_exec(raw, ("SELECT count(*) FROM " + table).c_str(), note, &count,
+                 nullptr);
+    sqlite3_close(raw);
+    reopen();
+    return count;
+  }
+
   void lose_power() {
     disk.is_off = true;
     db.reset();
@@ -185,8 +206,11 @@ CAF_TEST(texts are kept once and go with the last session that needs them) {
   auto left = db->load("s-2")->sources;
   CAF_REQUIRE_EQUAL(left.size(), 2u);
   CAF_CHECK_EQUAL(left[0].text, "return 1");
+  CAF_CHECK_EQUAL(rows("sources"), 2);
   CAF_CHECK(db->erase({"s-2"}));
   // A new session that brings the text again finds no leftovers.
+  CAF_CHECK_EQUAL(rows("sources"), 0);
+  CAF_CHECK_EQUAL(rows("session_sources"), 0);
   with_source("s-3");
   CAF_CHECK_EQUAL(db->load("s-3")->sources.size(), 2u);
 }
@@ -350,6 +374,8 @@ CAF_TEST(what is deleted is gone with all that was its own) {
   crash();
   CAF_CHECK_EQUAL(code(db->load("s-1").error()), "not_found");
   CAF_CHECK_EQUAL(db->count(session_phase::done), 0u);
+  for (auto* table : {"sessions", "events", "logs"})
+    CAF_CHECK_EQUAL(rows(table), 0);
 }
 
 // -- time ---------------------------------------------------------------------
