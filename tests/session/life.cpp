@@ -182,6 +182,15 @@ CAF_TEST(what a session logged and counted survives) {
   CAF_CHECK_EQUAL(lines->size(), 1u);
 }
 
+CAF_TEST(a session keeps what it was begun with) {
+  paused("return alc.llm('q')");
+  stop();
+  // What a later node would need to tell why a replay differs.
+  auto bytes = *disk.contents("/state/sessions.db");
+  for (auto* part : {"\"muster ", "Lua 5.4", "glibc "})
+    CAF_CHECK(bytes.find(part) != std::string::npos);
+}
+
 CAF_TEST(a history that was changed on disk diverges and is not fed) {
   auto id = paused("return alc.llm('q')");
   kill();
