@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <utility>
 
 using namespace muster;
 using namespace muster::test;
@@ -110,17 +112,68 @@ CAF_TEST(a script that asks the host something else diverges) {
                        "alc.llm('t' .. t)",
                        false);
   CAF_REQUIRE(past.error().empty());
-  for (auto* code :
-       {"local t = os.clock() alc.state.get('a') return alc.llm('t' .. t)",
-        "local t = os.time() alc.state.get('b') return alc.llm('t' .. t)",
-        "local t = os.time() alc.state.keys() return alc.llm('t' .. t)",
-        "local t = os.time() require('kit') return alc.llm('t' .. t)",
-        "local t = os.time() alc.state.get('a') return alc.llm('t')"}) {
+  using row = std::pair<const char*, int>;
+  for (auto& [code, event] :
+       {row{"local t = os.clock() alc.state.get('a') return alc.llm('t' .. t)",
+            2},
+        row{"local t = os.time() alc.state.get('b') return alc.llm('t' .. t)",
+            3},
+        row{"local t = os.time() alc.state.keys() return alc.llm('t' .. t)", 3},
+        row{"local t = os.time() require('kit') return alc.llm('t' .. t)", 3},
+        row{"local t = os.time() alc.state.get('a') return alc.llm('t')", 4}}) {
     std::get<spawned_event>(past.events[0].body).spec.code = code;
     auto report = replay(past);
     auto& end = std::get<failed_event>(std::get<strategy_step>(report).end);
     CAF_CHECK_EQUAL(end.kind, failure_kind::replay_diverged);
+    // At the first difference: nothing that another asked for is fed to it.
+    CAF_CHECK(end.message.find("event " + std::to_string(event) + " of its")
+              != std::string::npos);
   }
+}
+
+CAF_TEST(a query that was changed on disk is noticed) {
+  for (auto change :
+       {+[](query& q) { q.prompt = "other"; }, +[](query& q) { q.system = ""; },
+        +[](query& q) { ++q.max_tokens; }, +[](query& q) { q.grounded = true; },
+        +[](query& q) { q.underspecified = true; }}) {
+    auto past = run_anew("return alc.llm('q')", false);
+    auto& pause = std::get<paused_event>(past.events.at(1).body);
+    change(pause.queries.at(0));
+    auto report = replay(past);
+    auto& end = std::get<failed_event>(std::get<strategy_step>(report).end);
+    CAF_CHECK_EQUAL(end.kind, failure_kind::replay_diverged);
+  }
+}
+
+CAF_TEST(the digest knows everything that leaves a script) {
+  auto digest = [&](const std::string& code) {
+    auto outcome = run_anew(code, false);
+    CAF_REQUIRE_EQUAL(outcome.error(), "");
+    return std::get<done_event>(outcome.events.back().body).digest;
+  };
+  using row = std::pair<const char*, const char*>;
+  for (auto& [one, other] :
+       {row{"alc.llm('a')", "alc.llm('b')"},
+        row{"alc.llm('q')", "alc.llm('q', {system = ''})"},
+        row{"alc.llm('q', {system = 'a'})", "alc.llm('q', {system = 'b'})"},
+        row{"alc.llm('q')", "alc.llm('q', {max_tokens = 7})"},
+        row{"alc.llm('q')", "alc.llm('q', {grounded = true})"},
+        row{"alc.llm('q')", "alc.llm('q', {underspecified = true})"},
+        row{"alc.state.set('k', 1)", "alc.state.set('k', 2)"},
+        row{"alc.state.set('k', 1)", "alc.state.set('j', 1)"},
+        row{"alc.state.set('text', 1)", "alc.state.delete('text')"},
+        row{"alc.state.get('k')", "alc.state.get('j')"},
+        row{"alc.state.get('k')", "alc.state.keys()"},
+        row{"os.time()", "os.clock()"},
+        row{"pcall(require, 'x')", "pcall(require, 'y')"},
+        row{"return 1", "return 2"}}) {
+    CAF_MESSAGE(one << " and " << other);
+    CAF_CHECK_NOT_EQUAL(digest(one), digest(other));
+    CAF_CHECK_EQUAL(digest(one), digest(one));
+  }
+  // However long ago it was.
+  CAF_CHECK_NOT_EQUAL(digest("alc.llm('a') alc.llm('q') return 1"),
+                      digest("alc.llm('b') alc.llm('q') return 1"));
 }
 
 CAF_TEST(a write to the state that differs is noticed at the next pause) {
@@ -143,6 +196,18 @@ CAF_TEST(a replay uses the modules as they were) {
   CAF_CHECK_EQUAL(end.result, "\"A(while loading), you\"");
   CAF_CHECK_EQUAL(end.digest,
                   std::get<done_event>(past.events.back().body).digest);
+}
+
+CAF_TEST(a replay uses the library as it was) {
+  auto past = run_anew("return alc.parse_score('about 7')", false);
+  CAF_REQUIRE_EQUAL(past.result(), "7");
+  // The session began when the library was an older one.
+  CAF_REQUIRE_EQUAL(sources.size(), 1u);
+  sources[0].text = "return function() return 'as of old' end";
+  auto report = replay(past);
+  CAF_CHECK_EQUAL(
+    std::get<done_event>(std::get<strategy_step>(report).end).result,
+    "\"as of old\"");
 }
 
 CAF_TEST(a replay reads the clocks as they were) {

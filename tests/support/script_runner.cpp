@@ -69,10 +69,10 @@ script_outcome script_runner::run(session_spec spec) {
   script_outcome out;
   out.state = state;
   out.events.push_back({wall_ms, spawned_event{std::move(spec), seed, "test"}});
-  sources_.clear();
+  sources.clear();
   auto host = make_host();
   auto start = [&] {
-    host->start({"s-test", out.events, sources_, out.logs.size(), {}});
+    host->start({"s-test", out.events, sources, out.logs.size(), {}});
   };
   auto note = [&](auto&& body) { out.events.push_back({wall_ms, body}); };
   start();
@@ -100,7 +100,7 @@ script_outcome script_runner::run(session_spec spec) {
         out.state.erase(write.where.key);
     }
     for (auto& source : step->sources)
-      sources_.push_back(source);
+      sources.push_back(source);
     std::visit(note, step->end);
     auto* pause = std::get_if<paused_event>(&step->end);
     if (pause == nullptr)
@@ -136,7 +136,7 @@ host_report script_runner::replay(const script_outcome& past) {
   auto host = make_host();
   auto events = past.events;
   events.pop_back(); // how it ended is what the replay is to find out
-  host->start({"s-test", std::move(events), sources_, past.logs.size(), {}});
+  host->start({"s-test", std::move(events), sources, past.logs.size(), {}});
   for (;;) {
     auto report = host->advance();
     if (auto* call = std::get_if<host_call>(&report))

@@ -64,6 +64,11 @@ public:
   /// Slices after which a script counts as endless.
   std::uint64_t max_slices = 20'000;
 
+  // -- what the script leaves -------------------------------------------------
+
+  /// The texts that it loaded. A replay finds these and no others.
+  std::vector<source_text> sources;
+
   // -- running ----------------------------------------------------------------
 
   /// Runs a script to its end.
@@ -83,9 +88,6 @@ private:
 
   host_result look_up(const host_call& call,
                       const std::map<std::string, std::string>& values) const;
-
-  /// The texts that the script loaded so far.
-  std::vector<source_text> sources_;
 };
 
 } // namespace muster::test
