@@ -77,6 +77,14 @@ CAF_TEST(the end of a slice is not an early return ) {
   CAF_CHECK(outcome.slices > 20);
 }
 
+CAF_TEST(coroutines too short to report what they do count nevertheless) {
+  auto outcome = run("for i = 1, 10000 do coroutine.wrap(function() end)() end "
+                     "return 'done'");
+  CAF_CHECK_EQUAL(outcome.result(), "\"done\"");
+  // The loop itself takes less than ten slices.
+  CAF_CHECK(outcome.slices > 20);
+}
+
 CAF_TEST(an error in a coroutine reaches whoever resumed it) {
   CAF_CHECK_EQUAL(result(R"lua(
     local co = coroutine.create(function() alc.llm("q") error("inside", 0) end)

@@ -120,6 +120,15 @@ CAF_TEST(next sees a key that came after an earlier traversal) {
     return {first, (next(t, first))}
   )lua"),
                   R"lua(["b","bb"])lua");
+  // Also where the new one begins at the key that the old one gave last.
+  CAF_CHECK_EQUAL(result(R"lua(
+    local t = {a = 1, b = 2, d = 4}
+    next(t, "a")
+    t.a, t.c = nil, 3
+    local first = next(t)
+    return {first, (next(t, first))}
+  )lua"),
+                  R"lua(["b","c"])lua");
 }
 
 CAF_TEST(next goes on behind a key that is gone) {
