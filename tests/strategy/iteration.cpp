@@ -148,6 +148,39 @@ CAF_TEST(a table may give its own traversal) {
                   "\"1 2 3\"");
 }
 
+CAF_TEST(looking through large tables again and again lets others run) {
+  const std::string fill = "local t = {} for i = 1, 20000 do t['k' .. i] = i "
+                           "end ";
+  auto slices = [&](const std::string& code) {
+    auto outcome = run(fill + code + " return 'done'");
+    CAF_CHECK_EQUAL(outcome.result(), "\"done\"");
+    return outcome.slices;
+  };
+  auto filled = slices("");
+  for (auto* code :
+       {"for i = 1, 10 do for k in pairs(t) do break end end",
+        "for i = 1, 10 do next(t) end",
+        "for i = 1, 10 do next(t, 'k' .. i) end",
+        "for i = 1, 10 do pcall(next, t) end",
+        "for i = 1, 10 do coroutine.wrap(function() next(t) end)() end"}) {
+    CAF_MESSAGE(code);
+    // Each call goes through more keys than a slice has instructions.
+    CAF_CHECK(slices(code) >= filled + 10);
+  }
+  // What a call gives is the same on the other side of that.
+  CAF_CHECK_EQUAL(result(fill + "return {next(t)}"), R"lua(["k1",1])lua");
+  CAF_CHECK_EQUAL(result(fill + "return {next(t, 'k1')}"),
+                  R"lua(["k10",10])lua");
+  CAF_CHECK_EQUAL(result(fill
+                         + "local n = 0 for k, v in pairs(t) do n = n + v "
+                           "end return n"),
+                  "200010000");
+  CAF_CHECK_EQUAL(result("local t = {} for i = 1, 20000 do t[i] = i end local "
+                         "n = 0 for k, v in pairs(t) do n = n + v end return "
+                         "n"),
+                  "200010000");
+}
+
 CAF_TEST(json is written in the same order) {
   CAF_CHECK_EQUAL(result("return {b = 1, a = {d = 1, c = 2}}"),
                   R"lua({"a":{"c":2,"d":1},"b":1})lua");
