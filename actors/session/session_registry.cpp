@@ -182,9 +182,6 @@ void finish_stop(registry_pointer self) {
     return;
   for (auto& promise : std::exchange(st.stoppers, {}))
     promise.deliver(caf::ok_atom::value);
-  // Dropping the handle is not enough: the network keeps one of every actor
-  // that ever answered a client.
-  self->quit(caf::exit_reason::user_shutdown);
 }
 
 /// A session's actor has ended.
