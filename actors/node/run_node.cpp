@@ -112,7 +112,7 @@ auto stop_on_signal(const node_impl& hdl, std::chrono::milliseconds patience) {
     // The node keeps this time itself, unless scripts that cannot be
     // interrupted hold all threads.
     bound_exit(patience + exit_patience, describe(errc::timeout).exit_code,
-               "the ordered stop took too long");
+               "it took longer than node.drain-timeout");
   };
 }
 

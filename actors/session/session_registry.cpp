@@ -17,6 +17,29 @@ namespace {
 using registry_pointer
   = session_registry_impl::stateful_pointer<session_registry_state>;
 
+void finish_stop(registry_pointer self);
+
+/// Asks the disk, whose answer goes to `f` and whose error to `refuse`. What
+/// began that way comes to its end before the registry does.
+template <class T, class F, class Refuse, class... Ts>
+void ask_disk(registry_pointer self, F f, Refuse refuse, Ts... request) {
+  ++self->state.asked;
+  self
+    ->request(self->state.context->persistence, caf::infinite,
+              std::move(request)...)
+    .then(
+      [=](T& x) mutable {
+        f(x);
+        --self->state.asked;
+        finish_stop(self);
+      },
+      [=](caf::error& error) mutable {
+        refuse(error);
+        --self->state.asked;
+        finish_stop(self);
+      });
+}
+
 // -- entries ------------------------------------------------------------------
 
 caf::error shutting_down() {
@@ -71,23 +94,20 @@ void with_id(registry_pointer self, const std::string& text, F f,
       make_error(errc::not_found, fmt::format("session '{}' not found", text)));
     return;
   }
-  self
-    ->request(self->state.context->persistence, caf::infinite, find_atom::value,
-              text)
-    .then(
-      [=](const std::vector<std::string>& found) mutable {
-        if (found.size() == 1)
-          f(found.front());
-        else if (found.empty())
-          refuse(make_error(errc::not_found,
-                            fmt::format("session '{}' not found", text)));
-        else
-          refuse(make_error(errc::ambiguous,
-                            fmt::format("'{}' fits more than one session, such "
-                                        "as '{}' and '{}'; give more of it",
-                                        text, found[0], found[1])));
-      },
-      refuse);
+  auto take = [=](const std::vector<std::string>& found) mutable {
+    if (found.size() == 1)
+      f(found.front());
+    else if (found.empty())
+      refuse(make_error(errc::not_found,
+                        fmt::format("session '{}' not found", text)));
+    else
+      refuse(make_error(errc::ambiguous,
+                        fmt::format("'{}' fits more than one session, such as "
+                                    "'{}' and '{}'; give more of it",
+                                    text, found[0], found[1])));
+  };
+  ask_disk<std::vector<std::string>>(self, take, refuse, find_atom::value,
+                                     text);
 }
 
 // -- passing on ---------------------------------------------------------------
@@ -167,18 +187,17 @@ void stay(registry_pointer self, const std::string& id) {
 }
 
 void erase_sessions(registry_pointer self, std::vector<std::string> ids) {
-  self
-    ->request(self->state.context->persistence, caf::infinite,
-              erase_atom::value, std::move(ids))
-    .then([=](std::uint64_t count) { self->state.erased += count; },
-          [](const caf::error&) {
-            // They are found again in the next round.
-          });
+  auto count_them = [=](std::uint64_t count) { self->state.erased += count; };
+  auto leave_them = [](const caf::error&) {
+    // They are found again in the next round.
+  };
+  ask_disk<std::uint64_t>(self, count_them, leave_them, erase_atom::value,
+                          std::move(ids));
 }
 
 void finish_stop(registry_pointer self) {
   auto& st = self->state;
-  if (!st.stopping || !st.active.empty())
+  if (!st.stopping || !st.active.empty() || st.asked > 0)
     return;
   for (auto& promise : std::exchange(st.stoppers, {}))
     promise.deliver(caf::ok_atom::value);
@@ -350,19 +369,17 @@ using pruning_ptr = std::shared_ptr<pruning>;
 void prune_these(registry_pointer self, const pruning_ptr& p,
                  std::vector<std::string> ids) {
   ++p->open;
-  self
-    ->request(self->state.context->persistence, caf::infinite,
-              erase_atom::value, std::move(ids))
-    .then(
-      [=](std::uint64_t count) {
-        self->state.erased += count;
-        p->count += count;
-        p->finish_one();
-      },
-      [=](const caf::error& error) {
-        p->failed = error;
-        p->finish_one();
-      });
+  auto count_them = [=](std::uint64_t count) {
+    self->state.erased += count;
+    p->count += count;
+    p->finish_one();
+  };
+  auto refuse = [=](const caf::error& error) {
+    p->failed = error;
+    p->finish_one();
+  };
+  ask_disk<std::uint64_t>(self, count_them, refuse, erase_atom::value,
+                          std::move(ids));
 }
 
 /// Deletes a session that has an actor, unless it turns out to be needed.
@@ -380,30 +397,28 @@ void prune_active(registry_pointer self, const pruning_ptr& p,
 /// Deletes what ended long enough ago, page by page.
 void prune_behind(registry_pointer self, std::int64_t after, pruning_ptr p) {
   ++p->open;
-  self
-    ->request(self->state.context->persistence, caf::infinite, scan_atom::value,
-              scan_request{after, 1'000, false})
-    .then(
-      [=](const scan_page& page) {
-        std::vector<std::string> gone;
-        for (auto& x : page.sessions) {
-          if (!is_terminal(x.phase) || x.idle_ms < p->older_than_ms)
-            continue;
-          if (self->state.active.contains(x.session_id))
-            prune_active(self, p, x.session_id);
-          else
-            gone.push_back(x.session_id);
-        }
-        if (!gone.empty())
-          prune_these(self, p, std::move(gone));
-        if (page.next != 0)
-          prune_behind(self, page.next, p);
-        p->finish_one();
-      },
-      [=](const caf::error& error) {
-        p->failed = error;
-        p->finish_one();
-      });
+  auto prune_page = [=](const scan_page& page) {
+    std::vector<std::string> gone;
+    for (auto& x : page.sessions) {
+      if (!is_terminal(x.phase) || x.idle_ms < p->older_than_ms)
+        continue;
+      if (self->state.active.contains(x.session_id))
+        prune_active(self, p, x.session_id);
+      else
+        gone.push_back(x.session_id);
+    }
+    if (!gone.empty())
+      prune_these(self, p, std::move(gone));
+    if (page.next != 0)
+      prune_behind(self, page.next, p);
+    p->finish_one();
+  };
+  auto refuse = [=](const caf::error& error) {
+    p->failed = error;
+    p->finish_one();
+  };
+  ask_disk<scan_page>(self, prune_page, refuse, scan_atom::value,
+                      scan_request{after, 1'000, false});
 }
 
 // -- coming back --------------------------------------------------------------
@@ -498,17 +513,15 @@ caf::result<std::string> snapshot_all(registry_pointer self,
   auto rp = self->make_response_promise<std::string>();
   session_list_request request;
   request.phases = {session_phase::running, session_phase::paused};
-  self
-    ->request(self->state.context->persistence, caf::infinite, list_atom::value,
-              request)
-    .then(
-      [=](const session_page& page) {
-        std::vector<std::string> ids;
-        for (auto& summary : page.sessions)
-          ids.push_back(summary.session_id);
-        gather(self, std::move(ids), options, rp);
-      },
-      [=](caf::error& error) mutable { rp.deliver(std::move(error)); });
+  auto gather_page = [=](const session_page& page) {
+    std::vector<std::string> ids;
+    for (auto& summary : page.sessions)
+      ids.push_back(summary.session_id);
+    gather(self, std::move(ids), options, rp);
+  };
+  auto refuse
+    = [=](caf::error& error) mutable { rp.deliver(std::move(error)); };
+  ask_disk<session_page>(self, gather_page, refuse, list_atom::value, request);
   return rp;
 }
 

@@ -57,6 +57,8 @@ struct session_registry_state {
   /// Set once the node stops: nothing new is taken.
   bool stopping = false;
   std::vector<caf::typed_response_promise<caf::ok_atom>> stoppers;
+  /// Requests to the disk that are not answered yet; a stop waits for them.
+  std::size_t asked = 0;
 
   /// Where the round of garbage collection has come to, and when the next one
   /// begins.

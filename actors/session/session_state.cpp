@@ -113,9 +113,9 @@ expected<session_effects> session_state::restore(const stored_session& stored) {
       fold_.apply(event);
   }
   if (view().seq == 0)
-    return fail(errc::registry_corrupted,
-                fmt::format("session '{}' has lost its first event",
-                            view().session_id));
+    return fail(
+      errc::registry_corrupted,
+      fmt::format("session '{}' has lost its first event", view().session_id));
   if (fold_.phase() == session_phase::running)
     run_machine();
   return take_effects();

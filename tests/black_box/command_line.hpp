@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "tests/black_box/eventually.hpp"
 #include "tests/black_box/program.hpp"
 
 #include <fmt/format.h>
@@ -76,18 +77,6 @@ inline program_result end_of(process& command) {
 }
 
 /// Waits until something holds.
-/// @returns whether it did within a minute.
-template <class Predicate>
-bool eventually(Predicate holds) {
-  auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end)
-      return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
-
 inline bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }

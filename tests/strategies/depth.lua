@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- How deep calls nest in C is one thing that depends on where slices end: what
 -- went to sleep in between takes up no room there.
 local function depth(n)
