@@ -29,9 +29,12 @@ const std::string& id_of(session_pointer self) {
   return self->state.core->view().session_id;
 }
 
-/// Runs a handler; what goes wrong in it ends this session and no other.
+/// Runs a handler, unless the actor is about to end; what goes wrong in it ends
+/// this session and no other.
 template <class F>
 void guarded(session_pointer self, F f) {
+  if (self->state.ended)
+    return;
   try {
     f();
   } catch (const std::exception& error) {
@@ -42,10 +45,10 @@ void guarded(session_pointer self, F f) {
 
 // -- requests that wait -------------------------------------------------------
 
-/// Runs `f` now, or once the history was loaded.
+/// Runs `f` now, or once the history was loaded or turned out to be lost.
 template <class F>
 void when_loaded(session_pointer self, F f) {
-  if (self->state.loaded)
+  if (self->state.loaded || self->state.ended)
     f();
   else
     self->state.parked.emplace_back(std::move(f));
@@ -150,6 +153,8 @@ void answer_awaiters(session_pointer self) {
 /// Whether nobody would miss the actor.
 bool may_leave(session_pointer self) {
   auto& st = self->state;
+  if (st.ended)
+    return st.reading == 0;
   return st.loaded && st.core->is_idle() && !st.core->has_machine()
          && st.promises.empty() && st.observers.empty() && st.awaiters.empty()
          && st.reading == 0;
@@ -158,15 +163,18 @@ bool may_leave(session_pointer self) {
 /// Tells the registry when the actor has become superfluous.
 void offer_to_leave(session_pointer self) {
   auto& st = self->state;
-  if (st.offered_to_leave || st.stopping || st.ended || !may_leave(self))
+  if (st.offered_to_leave || (st.stopping && !st.ended) || !may_leave(self))
     return;
   st.offered_to_leave = true;
   self->send(st.owner, leave_atom::value, id_of(self));
 }
 
-/// Ends the actor; whoever still waits is told why.
+/// Ends the actor as soon as the registry sends it nothing more; whoever waits,
+/// or still comes, is told why.
 void leave(session_pointer self, failure why) {
   auto& st = self->state;
+  if (st.ended)
+    return;
   st.ended = std::move(why);
   for (auto& [number, promise] : std::exchange(st.promises, {}))
     refuse(promise, *st.ended);
@@ -175,7 +183,9 @@ void leave(session_pointer self, failure why) {
   for (auto& request : std::exchange(st.parked, {}))
     request();
   st.host.reset();
-  self->quit();
+  ++st.host_number;
+  st.host_due = false;
+  offer_to_leave(self);
 }
 
 /// Leaves once nothing is on its way to the disk.
@@ -372,7 +382,8 @@ void on(session_pointer self, build_machine& x) {
       },
       [=](const caf::error&) {
         if (self->state.host_number == number)
-          perform(self, self->state.core->machine_failed());
+          guarded(self,
+                  [&] { perform(self, self->state.core->machine_failed()); });
       });
 }
 
@@ -802,7 +813,9 @@ session(session_pointer self, session_context_ptr context,
       forget(self, handle.address());
       offer_to_leave(self);
     },
-    [=](expire_atom) { perform(self, self->state.core->passivate()); },
+    [=](expire_atom) {
+      guarded(self, [=] { perform(self, self->state.core->passivate()); });
+    },
     [=](leave_atom) {
       auto& now = self->state;
       now.offered_to_leave = false;
@@ -816,7 +829,7 @@ session(session_pointer self, session_context_ptr context,
       now.stopping = true;
       ++now.host_number;
       now.host_due = false;
-      perform(self, now.core->flush(now_ms(self)));
+      guarded(self, [&] { perform(self, now.core->flush(now_ms(self))); });
     },
     [=](advance_atom, std::uint64_t number) {
       if (self->state.host_number != number || !self->state.host)

@@ -554,6 +554,27 @@ CAF_TEST(a prune counts what is gone and nothing else) {
   }
 }
 
+CAF_TEST(everybody who asks for a session that is not there is told so) {
+  auto id = paused("return alc.llm('q')");
+  id.back() = id.back() == '0' ? '1' : '0';
+  for (std::uint64_t seed = 1; seed < 100; ++seed) {
+    std::mt19937_64 random{seed};
+    std::vector<answer_ptr<session_view>> shown;
+    for (int i = 0; i < 6; ++i) {
+      shown.push_back(send<session_view>(show_atom::value, id));
+      for (auto steps = random() % 12; steps > 0; --steps)
+        run_one(random);
+    }
+    while (run_one(random)) {
+      // nop
+    }
+    for (auto& x : shown) {
+      CAF_REQUIRE(*x);
+      CAF_CHECK_EQUAL(code(**x), "not_found");
+    }
+  }
+}
+
 CAF_TEST(a stop comes to its end whatever was under way) {
   for (std::uint64_t seed = 1; seed < 200; ++seed) {
     std::mt19937_64 random{seed};
