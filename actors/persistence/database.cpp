@@ -179,6 +179,21 @@ void database::set_up() {
   if (static_cast<std::uint64_t>(bytes) <= settings_.check_max_bytes)
     if (auto ok = check(); !ok)
       throw refused_request{ok.error()};
+  settle();
+}
+
+/// The last process may have died between a write and its sync: what it left is
+/// there to be read, and a loss of power would take it. Nobody is to see what
+/// can still go.
+void database::settle() {
+  try {
+    parts_->db.checkpoint();
+  } catch (const sqlite::error& e) {
+    // Its first step is the sync of the log. If there is no room for the rest,
+    // the log stays.
+    if (sqlite::is_final(e))
+      throw;
+  }
 }
 
 void database::migrate(std::int64_t from) {

@@ -147,6 +147,8 @@ private:
 
   void set_up();
 
+  void settle();
+
   void migrate(std::int64_t from);
 
   void read_meta();

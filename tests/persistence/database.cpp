@@ -589,6 +589,24 @@ CAF_TEST(whatever operation fails nothing acknowledged is lost and nothing is
     }
 }
 
+CAF_TEST(what a new process finds does not go with the power) {
+  // The sync failed, so nothing was acknowledged; but the system still has what
+  // was written, and whoever starts next reads it.
+  auto row = create("s-1");
+  for (int round = 0; round < 20; ++round) {
+    auto seq = db->load("s-1")->events.back().first_seq + 1;
+    disk.set_fault([](disk_operation x, const std::string&, std::uint64_t) {
+      return x == disk_operation::sync ? EIO : 0;
+    });
+    CAF_CHECK(!commit(request("s-1", row, seq)));
+    disk.set_fault(nullptr);
+    crash();
+    auto seen = db->load("s-1")->events.size();
+    lose_power();
+    CAF_CHECK_EQUAL(db->load("s-1")->events.size(), seen);
+  }
+}
+
 CAF_TEST(the power may go at any operation) {
   for (std::uint64_t n = 1; n <= 60; ++n) {
     auto id = fmt::format("s-{}", n);
