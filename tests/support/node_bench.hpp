@@ -49,6 +49,9 @@ public:
   /// Messages after which `run` gives up on endless scripts.
   std::size_t run_limit = 200'000;
 
+  /// Messages for which `ask` lets everybody work behind the answer.
+  std::size_t linger = 500;
+
   // -- life of the node -------------------------------------------------------
 
   /// Starts the node.
@@ -149,7 +152,7 @@ public:
     for (int rounds = 0; rounds < 2'000 && !*answer; ++rounds)
       if (run(100) == 0)
         break;
-    run(500);
+    run(linger);
     if (!*answer)
       return fail(errc::timeout, "there is no answer");
     return **answer;

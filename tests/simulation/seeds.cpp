@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define CAF_SUITE simulation.seeds
+
+#include "tests/simulation/simulation.hpp"
+#include "tests/support/suite.hpp"
+
+using namespace muster;
+using namespace muster::test;
+
+namespace {
+
+simulation_report simulate(std::uint64_t seed) {
+  simulation_options options;
+  options.seed = seed;
+  return simulation{std::move(options)}.run();
+}
+
+} // namespace
+
+CAF_TEST(
+  nothing that was acknowledged is lost in three hundred simulated lives) {
+  std::uint64_t acknowledged = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t faults = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    auto report = simulate(seed);
+    if (report.fault)
+      CAF_ERROR("seed " << seed << ": " << *report.fault
+                        << "; for what happened: simulate --trace " << seed);
+    CAF_CHECK(report.syncs > 0);
+    acknowledged += report.acknowledged;
+    crashes += report.kills + report.power_cuts;
+    faults += report.disk_faults;
+  }
+  CAF_MESSAGE(acknowledged << " answers acknowledged, " << crashes
+                           << " crashes, " << faults << " faults of the disk");
+  // If little happens, little is proven.
+  CAF_CHECK(acknowledged > 300u * 10);
+  CAF_CHECK(crashes > 300u * 2);
+  CAF_CHECK(faults > 300u * 2);
+}
+
+CAF_TEST(a seed gives the same run every time) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    simulation_options options;
+    options.seed = seed;
+    options.trace = true;
+    auto first = simulation{options}.run();
+    auto second = simulation{options}.run();
+    CAF_CHECK(first.trace.size() > 50u);
+    CAF_CHECK(first.trace == second.trace);
+    CAF_CHECK_EQUAL(first.syncs, second.syncs);
+  }
+}
+
+CAF_TEST(a sync that is left out is noticed) {
+  auto drops = [](std::string ending) {
+    return [=](node_bench& bench) {
+      bench.disk.drops_sync = [=](const std::string& path) {
+        return path.size() >= ending.size()
+               && path.compare(path.size() - ending.size(), ending.size(),
+                               ending)
+                    == 0;
+      };
+    };
+  };
+  for (auto* ending : {"-wal", ".db"}) {
+    int noticed = 0;
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      simulation_options options;
+      options.seed = seed;
+      options.prepare = drops(ending);
+      if (simulation{std::move(options)}.run().fault)
+        ++noticed;
+    }
+    CAF_MESSAGE("without syncs of " << ending << ": noticed by " << noticed
+                                    << " of 20 seeds");
+    CAF_CHECK(noticed > 0);
+  }
+}
