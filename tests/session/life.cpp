@@ -41,6 +41,13 @@ struct fixture : node_bench {
     return x ? "ok" : to_string(x.error().code);
   }
 
+  /// Not even what is reused of the log has room.
+  void fill_disk() {
+    disk.set_fault([](disk_operation x, const std::string&, std::uint64_t) {
+      return x == disk_operation::write ? ENOSPC : 0;
+    });
+  }
+
   std::uint64_t machines() {
     advance(30s);
     return status()["sessions"]["machines"].get<std::uint64_t>();
@@ -215,7 +222,7 @@ CAF_TEST(a history that was changed on disk diverges and is not fed) {
 
 CAF_TEST(a full disk refuses new work and goes on when there is room) {
   auto id = paused(three_pauses);
-  disk.capacity = 1;
+  fill_disk();
   session_spec spec;
   spec.code = "return 1";
   CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
@@ -224,7 +231,7 @@ CAF_TEST(a full disk refuses new work and goes on when there is room) {
   // It can still be read, and the answer was not taken.
   CAF_CHECK_EQUAL(show(id)->queries.at(0).id, "q-0");
   CAF_CHECK_EQUAL(list()->size(), 1u);
-  disk.capacity = std::nullopt;
+  disk.set_fault(nullptr);
   CAF_CHECK_EQUAL(feed(id, "q-0", "x")->queries.size(), 2u);
 }
 
@@ -236,10 +243,10 @@ CAF_TEST(a running step that found no room is done when there is some) {
   while (!*answer)
     run(1);
   auto id = ***answer;
-  disk.capacity = 1;
+  fill_disk();
   run();
   CAF_CHECK_EQUAL(show(id)->phase, session_phase::running);
-  disk.capacity = std::nullopt;
+  disk.set_fault(nullptr);
   advance(5s);
   CAF_CHECK_EQUAL(show(id)->queries.at(0).prompt, "late");
 }
