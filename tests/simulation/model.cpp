@@ -35,7 +35,7 @@ void model::spawned(const std::string& id, const std::string& script) {
   session.script = script;
 }
 
-model::expectation model::expect(const std::string& id) const {
+model::expectation model::expectation_for(const std::string& id) const {
   auto i = sessions_.find(id);
   return {id, i == sessions_.end() ? 0 : i->second.seq};
 }

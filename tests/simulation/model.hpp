@@ -70,7 +70,7 @@ public:
   /// A session was acknowledged.
   void spawned(const std::string& id, const std::string& script);
 
-  [[nodiscard]] expectation expect(const std::string& id) const;
+  [[nodiscard]] expectation expectation_for(const std::string& id) const;
 
   /// An answer is on its way.
   void sends(const std::string& id, const std::string& query_id,

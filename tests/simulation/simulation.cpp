@@ -162,7 +162,8 @@ void simulation::feed_session(const std::string& id) {
     });
   }
   auto reply = bench_.send<feed_reply>(feed_atom::value, id, answers, mode);
-  open_.push_back({[this, reply, answers, expected = model_.expect(id)] {
+  open_.push_back({[this, reply, answers,
+                    expected = model_.expectation_for(id)] {
     if (!*reply)
       return false;
     if (**reply) {
@@ -183,7 +184,7 @@ void simulation::feed_session(const std::string& id) {
 
 void simulation::show_session(const std::string& id) {
   auto view = bench_.send<session_view>(show_atom::value, id);
-  open_.push_back({[this, view, expected = model_.expect(id)] {
+  open_.push_back({[this, view, expected = model_.expectation_for(id)] {
     if (!*view)
       return false;
     if (**view)
@@ -198,7 +199,7 @@ void simulation::await_session(const std::string& id) {
   auto view = bench_.send_as_client<session_view>(
     await_atom::value, id, chance(2) ? wait_for::event : wait_for::end);
   note([&] { return "a client waits for " + id; });
-  open_.push_back({[this, view, expected = model_.expect(id)] {
+  open_.push_back({[this, view, expected = model_.expectation_for(id)] {
     if (!*view)
       return false;
     if (**view)
@@ -214,7 +215,7 @@ void simulation::cancel_session(const std::string& id) {
   model_.cancels(id);
   auto view = bench_.send<session_view>(
     cancel_atom::value, id, cancel_reason{cancel_code::user, "enough", 0});
-  open_.push_back({[this, view, expected = model_.expect(id)] {
+  open_.push_back({[this, view, expected = model_.expectation_for(id)] {
     if (!*view)
       return false;
     if (!**view)
@@ -427,7 +428,7 @@ void simulation::finish_session(const std::string& id) {
     auto view = bench_.show(id);
     if (!view)
       throw violation{"session " + id + ": " + view.error().message};
-    model_.shown(model_.expect(id), *view);
+    model_.shown(model_.expectation_for(id), *view);
     if (is_terminal(view->phase))
       return;
     auto is_endless = view->phase == session_phase::running && rounds > 3
@@ -447,7 +448,7 @@ void simulation::finish_session(const std::string& id) {
     std::vector<answer> answers{
       {query_id, fmt::format("r{}", ++responses_), std::nullopt}};
     model_.sends(id, query_id, answers[0].response);
-    auto expected = model_.expect(id);
+    auto expected = model_.expectation_for(id);
     auto reply = bench_.ask<feed_reply>(feed_atom::value, id, answers,
                                         feed_mode::accepted);
     if (!reply)
@@ -492,7 +493,7 @@ void simulation::check_session(const std::string& id, std::int64_t& counted,
 void simulation::audit() {
   std::vector<std::pair<std::string, model::expectation>> known;
   for (auto& [id, session] : model_.sessions())
-    known.emplace_back(id, model_.expect(id));
+    known.emplace_back(id, model_.expectation_for(id));
   for (auto& [id, expected] : known) {
     auto view = bench_.show(id);
     if (power_is_gone_ || bench_.has_died())
