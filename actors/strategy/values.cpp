@@ -147,7 +147,7 @@ private:
       lua_pushlstring(lua_, key.data(), key.size());
       encode_string(-1);
       lua_rawget(lua_, index);
-      auto value = encode_field([key] { return "." + std::string{key}; });
+      auto value = encode_field([key] { return fmt::format(".{}", key); });
       out.emplace(std::string{key}, std::move(value));
       lua_pop(lua_, 1);
     }
