@@ -16,8 +16,8 @@ struct strategy_settings {
   std::uint64_t slice_instructions = 10'000;
   /// Instructions from one pause to the next.
   std::uint64_t max_instructions = 50'000'000'000;
-  /// Instructions in a place where the script cannot be interrupted, such as a
-  /// callback of `string.gsub`.
+  /// Instructions in a place where the script cannot be interrupted, such as
+  /// its `__tostring`.
   std::uint64_t max_unyielding = 10'000'000;
   /// Memory of one virtual machine.
   std::uint64_t max_memory_bytes = 64ull << 20;

@@ -2,6 +2,7 @@
 
 #include "actors/strategy/library.hpp"
 #include "actors/strategy/machine.hpp"
+#include "actors/strategy/pattern_functions.hpp"
 #include "actors/strategy/values.hpp"
 
 #include <string>
@@ -73,8 +74,12 @@ void open_string(lua_State* lua) {
   remove_fields(lua, {"dump"});
   wrap_function(lua, "rep", bounded_rep);
   wrap_function(lua, "format", stable_format);
-  for (auto* name : {"find", "match", "gmatch", "gsub", "lower", "upper"})
+  for (auto* name : {"lower", "upper"})
     wrap_function(lua, name, counted);
+  set_functions(lua, {{"find", guarded<find_pattern>},
+                      {"match", guarded<match_pattern>},
+                      {"gmatch", guarded<gmatch_pattern>},
+                      {"gsub", guarded<gsub_pattern>}});
   lua_pop(lua, 1);
   luaL_requiref(lua, LUA_UTF8LIBNAME, luaopen_utf8, 1);
   for (auto* name : {"len", "offset"})

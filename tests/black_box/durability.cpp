@@ -285,15 +285,17 @@ CAF_TEST(a thousand sessions stand paused over a kill and are all finished) {
   CAF_CHECK_EQUAL(box.stop().code, 0);
 }
 
-CAF_TEST(a stop ends a node all of whose threads are held by patterns) {
+CAF_TEST(a stop ends a node all of whose threads are held by callbacks) {
   black_box box;
-  box.require_start({"--node.drain-timeout", "200ms"});
+  box.require_start({"--node.drain-timeout", "200ms",
+                     "--strategy.max-unyielding", "100000000000"});
   auto connection = box.connect();
   CAF_REQUIRE(connection);
-  // One call in C that takes hours and cannot be interrupted, more often than
-  // the node has threads.
+  // A callback that cannot be interrupted and is allowed to go on for minutes,
+  // more often than the node has threads.
   session_spec spec;
-  spec.code = "return (('x'):rep(2000000):gsub('(x*)y', ''))";
+  spec.code = "return tostring(setmetatable({}, {__tostring = function() while "
+              "true do end end}))";
   auto threads = std::max(std::thread::hardware_concurrency(), 4u);
   for (unsigned i = 0; i < threads + 2; ++i)
     std::ignore = (*connection)->spawn(spec, 2s);
@@ -314,6 +316,9 @@ CAF_TEST(endless scripts and memory bombs leave the others alone) {
         "coroutine.wrap(function() while true do end end)()",
         "while true do coroutine.wrap(function() end)() end",
         "table.sort({3, 2, 1}, function() while true do end end)",
+        "return (('x'):rep(2000000):gsub('(x*)y', ''))",
+        "return (('a'):rep(40) .. 'b'):match(('a?'):rep(40) .. ('a'):rep(40) "
+        ".. 'c')",
         "while true do xpcall(error, function() end) end"})
     for (int i = 0; i < 3; ++i) {
       session_spec spec;

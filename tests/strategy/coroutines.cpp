@@ -162,15 +162,14 @@ CAF_TEST(closing one coroutine after the other cannot overflow the stack) {
 }
 
 CAF_TEST(a query where a C function is in between is refused and not asked) {
-  for (auto* code : {R"lua(("x"):gsub("x", function() alc.llm("no") end))lua",
-                     R"lua(local t = setmetatable({}, {__index = function()
+  for (auto* code : {R"lua(local t = setmetatable({}, {__index = function()
              return alc.llm("no") end})
            table.concat(t, "", 1, 1))lua",
                      R"lua(tostring(setmetatable({}, {__tostring = function()
              return alc.llm("no") end})))lua",
-                     R"lua(("x"):gsub("x", function()
+                     R"lua(tostring(setmetatable({}, {__tostring = function()
              return coroutine.wrap(function() return alc.llm("no") end)()
-           end))lua",
+           end})))lua",
                      R"lua(local co = coroutine.create(function()
              local x <close> = setmetatable({}, {__close = function()
                alc.llm("no") end})
@@ -190,7 +189,9 @@ CAF_TEST(a query where a C function is in between is refused and not asked) {
 
 CAF_TEST(a clock can be read where nothing can wait) {
   auto code = R"lua(
-    return (("x"):gsub("x", function() return tostring(os.time()) end))
+    return tostring(setmetatable({}, {__tostring = function()
+      return tostring(os.time())
+    end}))
   )lua";
   auto outcome = run(code);
   CAF_CHECK_EQUAL(outcome.result(), "\"1700000000\"");

@@ -50,6 +50,13 @@ CAF_TEST(an endless script is stopped wherever it hides) {
         "for _ in ipairs(t) do end",
         "local x <close> = setmetatable({}, {__close = function() while true "
         "do end end}) while true do end",
+        R"lua(("x"):gsub("x", function() while true do end end))lua",
+        R"lua(pcall(string.gsub, "x", "x", function() while true do end end)
+           return 1)lua",
+        R"lua(("x"):gsub("x", setmetatable({}, {__index = function()
+             while true do end end})))lua",
+        R"lua(("x"):gsub("x", function()
+             coroutine.wrap(function() while true do end end)() end))lua",
         "goto top ::top:: goto top", "local function f() return f() end f()"})
     breaks("strategy.max-instructions", code);
 }
@@ -68,13 +75,14 @@ CAF_TEST(every kind of endless script gives its thread back) {
 
 CAF_TEST(a callback that cannot be interrupted has a limit of its own) {
   for (auto* code :
-       {R"lua(("x"):gsub("x", function() while true do end end))lua",
-        R"lua(pcall(string.gsub, "x", "x", function() while true do end end)
-           return 1)lua",
-        R"lua(tostring(setmetatable({}, {__tostring = function()
+       {R"lua(tostring(setmetatable({}, {__tostring = function()
              while true do end end})))lua",
-        R"lua(("x"):gsub("x", function()
-             coroutine.wrap(function() while true do end end)() end))lua",
+        R"lua(pcall(tostring, setmetatable({}, {__tostring = function()
+             while true do end end})) return 1)lua",
+        R"lua(table.concat(setmetatable({}, {__index = function()
+             while true do end end}), "", 1, 1))lua",
+        R"lua(tostring(setmetatable({}, {__tostring = function()
+             coroutine.wrap(function() while true do end end)() end})))lua",
         R"lua(local co = coroutine.create(function()
              local x <close> = setmetatable({}, {__close = function()
                while true do end end})
