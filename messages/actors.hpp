@@ -169,6 +169,9 @@ using session_actor = caf::typed_actor<
                   observer_actor>::with<session_view>,
   caf::reacts_to<acknowledge_atom, std::uint64_t, observer_actor>,
   caf::reacts_to<unobserve_atom, observer_actor>,
+  // Ends the session because nobody came back to it since the event of that
+  // number. If somebody did, the session stays.
+  caf::replies_to<collect_atom, std::uint64_t>::with<session_view>,
   // Give back the virtual machine, if it is only waiting.
   caf::reacts_to<expire_atom>,
   // End the actor, unless somebody needs it; then say so with `stay`.

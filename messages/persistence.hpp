@@ -112,11 +112,13 @@ struct scanned_session {
   /// Milliseconds since its last event, counted by a clock that no change of
   /// the wall clock can hurry.
   std::int64_t idle_ms = 0;
+  /// The number of that event.
+  std::uint64_t seq = 0;
 };
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, scanned_session& x) {
-  return f(x.session_id, x.phase, x.idle_ms);
+  return f(x.session_id, x.phase, x.idle_ms, x.seq);
 }
 
 /// A part of all sessions.

@@ -87,7 +87,7 @@ struct database::parts {
          "SELECT s.hash, s.text FROM session_sources r JOIN sources s "
          "ON s.hash=r.hash WHERE r.session=?");
     make(last_events,
-         "SELECT phase, pending, last_active_ms, age_ms FROM events "
+         "SELECT phase, pending, last_active_ms, age_ms, last_seq FROM events "
          "WHERE session=? ORDER BY seq DESC LIMIT 1");
     make(last_log, "SELECT max(number) FROM logs WHERE session=?");
     make(load_log, "SELECT number, at_ms, level, source, message FROM logs "
@@ -562,9 +562,10 @@ expected<scan_page> database::scan(const scan_request& request) {
         continue;
       auto phase = static_cast<session_phase>(last.integer(0));
       auto idle = now - last.integer(3);
+      auto seq = static_cast<std::uint64_t>(last.integer(4));
       last.reset();
       if (!request.running_only || phase == session_phase::running)
-        page.sessions.push_back({query.text(1), phase, idle});
+        page.sessions.push_back({query.text(1), phase, idle, seq});
     }
     page.next = 0;
     return page;

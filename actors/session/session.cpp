@@ -800,6 +800,11 @@ session(session_pointer self, session_context_ptr context,
         return self->state.core->cancel(number, reason, now_ms(self));
       });
     },
+    [=](collect_atom, std::uint64_t seq) {
+      return ask_core<session_view>(self, [=](ticket number) {
+        return self->state.core->time_out(number, seq, now_ms(self));
+      });
+    },
     [=](await_atom, wait_for what, const caf::actor& client) {
       return await(self, what, client);
     },

@@ -266,15 +266,21 @@ void note_machine(registry_pointer self, const std::string& id,
 
 // -- garbage collection -------------------------------------------------------
 
-/// Cancels what nobody came back to.
-void time_out(registry_pointer self, const std::string& id) {
-  auto reason = cancel_reason{cancel_code::timeout,
-                              "idle for longer than session.idle-ttl", 0};
-  ++self->state.timed_out;
-  with_session(self, id, [=](const session_actor& handle) {
-    self->request(handle, caf::infinite, cancel_atom::value, reason)
-      .then([](const session_view&) {}, [](const caf::error&) {});
-  });
+/// Ends what nobody came back to. Somebody may have done so since the scan, so
+/// that the session has the last word.
+void time_out(registry_pointer self, const scanned_session& found) {
+  with_session(self, found.session_id,
+               [=, seq = found.seq](const session_actor& handle) {
+                 self->request(handle, caf::infinite, collect_atom::value, seq)
+                   .then(
+                     [=](const session_view& view) {
+                       if (view.phase == session_phase::cancelled)
+                         ++self->state.timed_out;
+                     },
+                     [](const caf::error&) {
+                       // It is found again in the next round.
+                     });
+               });
 }
 
 /// Deletes the sessions of a page that ended long enough ago. One that has an
@@ -304,7 +310,7 @@ std::uint64_t collect_page(registry_pointer self, const scan_page& page) {
     if (x.phase == session_phase::paused
         && x.idle_ms >= settings.idle_ttl.count()) {
       ++count;
-      time_out(self, x.session_id);
+      time_out(self, x);
     }
   return count;
 }

@@ -167,6 +167,18 @@ session_effects session_state::cancel(ticket from, cancel_reason reason,
   return take_effects();
 }
 
+session_effects session_state::time_out(ticket from, std::uint64_t seq,
+                                        std::int64_t now_ms) {
+  // What is on its way to the disk is somebody who came back as well.
+  bool is_used = view().seq != seq || out_ || ahead_ || !queue_.empty();
+  if (!is_used)
+    return cancel(
+      from, {cancel_code::timeout, "idle for longer than session.idle-ttl", 0},
+      now_ms);
+  emit(reply_view{from, view()});
+  return take_effects();
+}
+
 session_effects session_state::flush(std::int64_t now_ms) {
   if (ahead_) {
     auto what = std::move(*ahead_);

@@ -123,6 +123,11 @@ public:
   [[nodiscard]] session_effects cancel(ticket from, cancel_reason reason,
                                        std::int64_t now_ms);
 
+  /// Ends the session because nobody came back to it since that event. If
+  /// somebody did, it stays.
+  [[nodiscard]] session_effects time_out(ticket from, std::uint64_t seq,
+                                         std::int64_t now_ms);
+
   /// Sends out what the machine took, without waiting for what it does next.
   [[nodiscard]] session_effects flush(std::int64_t now_ms);
 

@@ -412,6 +412,27 @@ CAF_TEST(an ended session leaves no actor and no machine) {
   CAF_CHECK_EQUAL(machines(), 0u);
 }
 
+CAF_TEST(a session that is fed while it is looked for is not timed out) {
+  settings.session.idle_ttl = 10min;
+  settings.session.collect_interval = 1s;
+  restart();
+  for (int messages = 0; messages < 40; ++messages) {
+    auto id = paused("alc.llm_batch({{prompt = 'a'}, {prompt = 'b'}})");
+    move_clock(11min);
+    run(static_cast<std::size_t>(messages));
+    auto fed = send<feed_reply>(feed_atom::value, id,
+                                std::vector<answer>{{"q-0", "x", {}}},
+                                feed_mode::accepted);
+    run();
+    CAF_REQUIRE(*fed);
+    auto was_taken = **fed && !(**fed)->results.at(0).refused;
+    auto now = show(id)->phase;
+    CAF_CHECK_EQUAL(now, was_taken ? session_phase::paused
+                                   : session_phase::cancelled);
+    cancel(id);
+  }
+}
+
 // -- ids and snapshots --------------------------------------------------------
 
 CAF_TEST(a unique beginning of an id is enough) {

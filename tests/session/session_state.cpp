@@ -533,6 +533,30 @@ CAF_TEST(a cancel keeps the answer that the machine had taken) {
   CAF_CHECK_EQUAL(views[t].phase, session_phase::cancelled);
 }
 
+CAF_TEST(a session that nobody came back to is timed out) {
+  pause_at({"a", "b"});
+  perform(core.time_out(++tickets, core.view().seq, now));
+  write();
+  CAF_CHECK_EQUAL(views.at(tickets).phase, session_phase::cancelled);
+  CAF_CHECK_EQUAL(views.at(tickets).reason.code, cancel_code::timeout);
+}
+
+CAF_TEST(a session that was used after it was found idle is not timed out) {
+  pause_at({"a", "b"});
+  auto found_at = core.view().seq;
+  auto answered = feed({{"q-0", "x"}});
+  // The answer is on its way to the disk.
+  perform(core.time_out(++tickets, found_at, now));
+  write();
+  CAF_CHECK_EQUAL(views.at(tickets).phase, session_phase::paused);
+  CAF_CHECK(feeds.contains(answered));
+  // It is there.
+  perform(core.time_out(++tickets, found_at, now));
+  CAF_CHECK(!out);
+  CAF_CHECK_EQUAL(views.at(tickets).queries.size(), 1u);
+  CAF_CHECK_EQUAL(phase(), session_phase::paused);
+}
+
 CAF_TEST(a cancel that could not be kept can be asked again) {
   spawn();
   write();
