@@ -246,7 +246,8 @@ void rebuild_host(session_pointer self, const stored_session& stored,
                   std::vector<state_key> contended) {
   auto what = assemble(stored);
   if (!what) {
-    perform(self, self->state.core->machine_failed());
+    // It would be the same the next time.
+    leave(self, what.error());
     return;
   }
   what->contended = std::move(contended);

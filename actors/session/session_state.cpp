@@ -93,9 +93,9 @@ session_effects session_state::spawn(ticket from, spawned_event spawned,
 expected<session_effects> session_state::restore(const stored_session& stored) {
   row_ = stored.row;
   log_lines_ = stored.log_lines;
+  std::string script;
   for (auto& batch : stored.events) {
-    std::string unused;
-    auto events = decode_history(batch.payload, unused);
+    auto events = decode_history(batch.payload, script);
     if (!events)
       return fail(errc::registry_corrupted,
                   fmt::format("session '{}', events from {}: {}",
@@ -116,6 +116,13 @@ expected<session_effects> session_state::restore(const stored_session& stored) {
     return fail(
       errc::registry_corrupted,
       fmt::format("session '{}' has lost its first event", view().session_id));
+  // One that has ended needs its script no longer.
+  if (!script.empty() && !is_terminal(fold_.phase())
+      && std::none_of(stored.sources.begin(), stored.sources.end(),
+                      [&](auto& x) { return x.hash == script; }))
+    return fail(errc::registry_corrupted,
+                fmt::format("the text of the script of session '{}' is missing",
+                            view().session_id));
   if (fold_.phase() == session_phase::running)
     run_machine();
   return take_effects();

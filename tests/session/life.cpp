@@ -12,6 +12,7 @@
 #include "messages/session_json.hpp"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 using namespace muster;
 using namespace muster::test;
@@ -46,6 +47,18 @@ struct fixture : node_bench {
     disk.set_fault([](disk_operation x, const std::string&, std::uint64_t) {
       return x == disk_operation::write ? ENOSPC : 0;
     });
+  }
+
+  /// Changes the database behind the node's back.
+  void change_database(const std::string& statement) {
+    sqlite3* raw = nullptr;
+    sqlite3_open_v2("/state/sessions.db", &raw, SQLITE_OPEN_READWRITE,
+                    disk.file_system().c_str());
+    // Without shared memory, of which a simulated disk has none.
+    auto text = "PRAGMA locking_mode=exclusive; " + statement;
+    CAF_CHECK_EQUAL(sqlite3_exec(raw, text.c_str(), nullptr, nullptr, nullptr),
+                    SQLITE_OK);
+    sqlite3_close(raw);
   }
 
   std::uint64_t machines() {
@@ -216,6 +229,26 @@ CAF_TEST(a history that was changed on disk diverges and is not fed) {
   CAF_REQUIRE(view);
   CAF_CHECK_EQUAL(view->phase, session_phase::failed);
   CAF_CHECK_EQUAL(view->error_kind, failure_kind::replay_diverged);
+}
+
+CAF_TEST(a session whose script is gone is refused and no other) {
+  auto waiting = paused("return 'lost', alc.llm('q')");
+  auto other = paused("return alc.llm('q')");
+  session_spec spec;
+  spec.code = "while true do local lost end";
+  auto endless = send<std::string>(spawn_atom::value, spec);
+  while (!*endless)
+    run(1);
+  auto running = ***endless;
+  stop();
+  change_database("DELETE FROM sources WHERE instr(text, 'lost')");
+  require_start();
+  for (auto& id : {waiting, running}) {
+    CAF_CHECK_EQUAL(code(show(id)), "registry_corrupted");
+    CAF_CHECK_EQUAL(code(feed(id, "q-0", "x")), "registry_corrupted");
+    CAF_CHECK_EQUAL(code(cancel(id)), "registry_corrupted");
+  }
+  CAF_CHECK_EQUAL(feed(other, "q-0", "x")->result, "\"x\"");
 }
 
 // -- the disk refuses ---------------------------------------------------------

@@ -635,6 +635,7 @@ CAF_TEST(a session from disk stands where it stood) {
   stored.session_id = "s-1";
   stored.row = 7;
   stored.events.push_back({1, encode_history(disk, "hash")});
+  stored.sources.push_back({"hash", "return 1"});
   session_state other{"s-1", settings};
   auto effects = other.restore(stored);
   CAF_REQUIRE(effects);
@@ -651,6 +652,7 @@ CAF_TEST(a session that ran goes on by itself) {
   stored_session stored;
   stored.row = 7;
   stored.events.push_back({1, encode_history(disk, "hash")});
+  stored.sources.push_back({"hash", "return 1"});
   session_state other{"s-1", settings};
   auto effects = other.restore(stored);
   CAF_REQUIRE(effects);
@@ -691,6 +693,24 @@ CAF_TEST(a history that does not begin with a spawn is refused) {
 }
 
 // -- what observers see -------------------------------------------------------
+
+CAF_TEST(a session whose script is missing is refused unless it has ended) {
+  pause_at({"a"});
+  stored_session stored;
+  stored.row = 7;
+  stored.events.push_back({1, encode_history(disk, "hash")});
+  stored.sources.push_back({"other", "return 1"});
+  auto refused = session_state{"s-1", settings}.restore(stored);
+  CAF_REQUIRE(!refused);
+  CAF_CHECK_EQUAL(refused.error().code, errc::registry_corrupted);
+  CAF_CHECK(refused.error().message.find("script") != std::string::npos);
+  cancel();
+  write();
+  stored.events = {{1, encode_history(disk, "hash")}};
+  session_state ended{"s-1", settings};
+  CAF_CHECK(ended.restore(stored));
+  CAF_CHECK_EQUAL(ended.view().phase, session_phase::cancelled);
+}
 
 CAF_TEST(observers see each event when it is on disk and in order) {
   core.observed = true;
