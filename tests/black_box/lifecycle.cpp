@@ -26,9 +26,16 @@ namespace {
 
 constexpr const char* endless = "while true do end";
 
-/// Stays in one call of C for ages, where nothing can interrupt it.
-constexpr const char* stuck
-  = R"lua(return (("a"):rep(60)):find(("a-"):rep(40) .. "b"))lua";
+/// A callback that cannot be interrupted, where it may go on for minutes.
+constexpr const char* stuck = R"lua(
+return tostring(setmetatable({}, {__tostring = function() while true do end end}))
+)lua";
+
+/// What a node is started with that is to be stuck with it.
+std::vector<std::string> with_stuck(const std::string& drain_timeout) {
+  return {"--strategy.max-unyielding", "100000000000", "--node.drain-timeout",
+          drain_timeout};
+}
 
 session_spec spec_of(std::string code) {
   session_spec spec;
@@ -197,7 +204,7 @@ CAF_TEST(a stop leaves nothing running whatever clients asked for) {
 
 CAF_TEST(a second signal ends a node that is busy stopping) {
   black_box box;
-  box.require_start({"--node.drain-timeout", "10m"});
+  box.require_start(with_stuck("10m"));
   auto id = (*box.connect())->spawn(spec_of(stuck));
   CAF_REQUIRE(id);
   // Two at once may be heard as one.
@@ -209,19 +216,19 @@ CAF_TEST(a second signal ends a node that is busy stopping) {
   CAF_REQUIRE(ended);
   CAF_CHECK_EQUAL(ended->code, 128 + SIGTERM);
   // It was acknowledged, so it is there.
-  box.require_start();
+  box.require_start(with_stuck("100ms"));
   CAF_CHECK(is_listed(box, *id, session_phase::running));
 }
 
 CAF_TEST(a stop that takes too long is cut short and says so) {
   black_box box;
-  box.require_start({"--node.drain-timeout", "100ms"});
+  box.require_start(with_stuck("100ms"));
   auto id = (*box.connect())->spawn(spec_of(stuck));
   CAF_REQUIRE(id);
   auto ended = box.stop();
   CAF_CHECK_EQUAL(ended.code, 7);
   CAF_CHECK(ended.err.find("node.drain-timeout") != std::string::npos);
-  box.require_start();
+  box.require_start(with_stuck("100ms"));
   CAF_CHECK(is_listed(box, *id, session_phase::running));
 }
 
