@@ -65,8 +65,9 @@ void open_standard_streams() {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"Keeps the roll of what an agent host has running, and keeps it "
-               "alive"};
+  CLI::App app{
+    "Runs Lua strategies that ask language models, and loses nothing of "
+    "what it was told"};
   command_context context;
   add_global_options(app, context.globals);
   app.require_subcommand(1);

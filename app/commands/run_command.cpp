@@ -64,6 +64,8 @@ follow_options how_to_follow(const run_options& options, const console& out,
 
 int run(const command_context& context, const run_options& options) {
   auto out = context.out();
+  if (options.answer_program && options.answer_program->empty())
+    return out.error({errc::invalid_argument, "--answer names no command"});
   auto limit = read_deadline(options.timeout);
   if (!limit)
     return out.error(limit.error());
@@ -88,11 +90,14 @@ void add_run_command(CLI::App& app, command_context& context) {
     ->required();
   run_app->add_option("--ctx", options->ctx,
                       "A JSON object: the script's global 'ctx'");
-  run_app->add_option("--answer", options->answer_program,
-                      "A shell command that answers: prompt on its standard "
-                      "input, answer on its standard output");
-  run_app->add_flag("--detach", options->detach,
-                    "Print where the session pauses first, and leave it there");
+  auto* answer
+    = run_app->add_option("--answer", options->answer_program,
+                          "A shell command that answers: prompt on its "
+                          "standard input, answer on its standard output");
+  run_app
+    ->add_flag("--detach", options->detach,
+               "Print where the session pauses first, and leave it there")
+    ->excludes(answer);
   run_app->add_option("--in", options->isolation, "Where the script runs")
     ->check(CLI::IsMember({"node"}));
   // One folder each time: the next word may be FILE.

@@ -52,6 +52,19 @@ constexpr const char* ask = "return alc.llm('why?')";
 
 CAF_TEST_FIXTURE_SCOPE(answer_program_tests, fixture)
 
+CAF_TEST(no program and nobody to answer are no answers) {
+  auto path = box.folder.write("script.lua", ask);
+  for (auto& arguments : {std::vector<std::string>{"--answer", ""},
+                          {"--answer", "cat", "--detach"}}) {
+    auto all = arguments;
+    all.insert(all.begin(), {"run", path});
+    auto result = box.run_json(all);
+    CAF_CHECK_EQUAL(result.code, 2);
+    CAF_CHECK_EQUAL(result.error_code(), "invalid_argument");
+    CAF_CHECK_EQUAL(result.out, "");
+  }
+}
+
 // -- what goes in and what comes out ------------------------------------------
 
 CAF_TEST(the prompt reaches the program unchanged) {
