@@ -574,6 +574,11 @@ std::optional<failure> check_spec(const session_spec& spec,
                                  spec.code.size(), settings.max_code_bytes)};
     if (!is_utf8(spec.code))
       return failure{errc::not_utf8, "the code is not valid UTF-8"};
+  } else if (spec.kind != session_kind::advice) {
+    // A newer client may know more of them.
+    return failure{errc::invalid_spec,
+                   fmt::format("there is no kind {} of sessions here",
+                               static_cast<int>(spec.kind))};
   } else if (!is_package_name(spec.strategy)) {
     return failure{errc::invalid_spec,
                    fmt::format("'{}' cannot be the name of a package: letters, "

@@ -479,6 +479,10 @@ CAF_TEST(B01 a spawn gives the id before anything ran) {
   spec.strategy = "../up";
   CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
                   "invalid_spec");
+  spec.strategy = "fine";
+  spec.kind = static_cast<session_kind>(3);
+  CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
+                  "invalid_spec");
   // What was refused left nothing.
   CAF_CHECK_EQUAL(list()->size(), 1u);
 }
