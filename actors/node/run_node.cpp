@@ -3,6 +3,7 @@
 #include "actors/node/run_node.hpp"
 
 #include "actors/node/node.hpp"
+#include "actors/node/node_config.hpp"
 #include "actors/node/signals.hpp"
 #include "actors/persistence/state_directory.hpp"
 #include "actors/process/environment.hpp"
@@ -29,18 +30,6 @@ namespace {
 /// What the threads of the actor system may take to end, once everything is on
 /// disk.
 constexpr auto exit_patience = std::chrono::seconds(5);
-
-struct node_config : caf::actor_system_config {
-  node_config() {
-    muster::add_message_types(*this);
-    load<caf::io::middleman>();
-    // A script that goes on and on gives its thread back after a few slices.
-    set("scheduler.max-throughput", 5);
-    // So that a peer that hangs is noticed.
-    set("middleman.heartbeat-interval", caf::timespan{1'000'000'000});
-    set("middleman.connection-timeout", caf::timespan{5'000'000'000});
-  }
-};
 
 std::string address_document(const node_address& address,
                              const environment& env) {

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "messages/caf_support.hpp"
+
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+
+namespace muster {
+
+/// How the actor system of a node is set up.
+struct node_config : caf::actor_system_config {
+  node_config() {
+    muster::add_message_types(*this);
+    load<caf::io::middleman>();
+    // A script that goes on and on gives its thread back after a few slices.
+    set("scheduler.max-throughput", 5);
+    // So that a peer that hangs is noticed.
+    set("middleman.heartbeat-interval", caf::timespan{1'000'000'000});
+    set("middleman.connection-timeout", caf::timespan{5'000'000'000});
+  }
+};
+
+} // namespace muster
