@@ -7,102 +7,168 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+#include <utility>
+
 namespace muster {
 
 namespace {
 
 // -- writing ------------------------------------------------------------------
 
-/// Adds `key` unless the text is empty: most events have few of their fields.
-void put(json& out, const char* key, const std::string& text) {
-  if (!text.empty())
-    out[key] = text;
-}
-
-json query_json(const query& q) {
-  json out{{"id", q.id}, {"prompt", q.prompt}, {"max_tokens", q.max_tokens}};
-  if (q.system)
-    out["system"] = *q.system;
-  if (q.grounded)
-    out["grounded"] = true;
-  if (q.underspecified)
-    out["underspecified"] = true;
-  return out;
-}
-
-json spec_json(const session_spec& spec, const std::string& code_hash) {
-  json out{{"kind", to_string(spec.kind)}, {"ctx", spec.ctx}};
-  put(out, "code_hash", code_hash);
-  put(out, "name", spec.name);
-  put(out, "strategy", spec.strategy);
-  if (spec.task)
-    out["task"] = *spec.task;
-  if (!spec.packages.empty())
-    out["packages"] = spec.packages;
-  return out;
-}
-
-struct writer {
-  const std::string& code_hash;
-
-  json operator()(const spawned_event& x) const {
-    return {{"event", "spawned"},
-            {"spec", spec_json(x.spec, code_hash)},
-            {"seed", x.seed},
-            {"versions", x.versions}};
+/// Writes the fields of an event straight to text: this is done for every
+/// answer, and a tree of values in between would cost more than all the rest.
+class writer {
+public:
+  writer(std::string& out, const std::string& code_hash)
+    : out_(out), code_hash_(code_hash) {
+    // nop
   }
 
-  json operator()(const effect_event& x) const {
-    json out{{"event", "effect"}, {"kind", x.kind}};
-    put(out, "arguments", x.arguments);
-    put(out, "result", x.result);
-    put(out, "error", x.error);
-    return out;
+  void event(const history_event& x) {
+    begin('{');
+    number("at", x.at_ms);
+    std::visit([this](auto& body) { fields(body); }, x.body);
+    end('}');
   }
 
-  json operator()(const paused_event& x) const {
-    auto queries = json::array();
-    for (auto& q : x.queries)
-      queries.push_back(query_json(q));
-    json out{{"event", "paused"},
-             {"queries", std::move(queries)},
-             {"digest", x.digest}};
-    put(out, "stats", x.stats);
-    put(out, "progress", x.progress);
-    return out;
+private:
+  // -- syntax -----------------------------------------------------------------
+
+  void begin(char bracket) {
+    out_ += bracket;
+    first_ = true;
   }
 
-  json operator()(const answered_event& x) const {
-    json out{{"event", "answered"},
-             {"query_id", x.query_id},
-             {"response", x.response}};
-    if (x.usage)
-      out["usage"] = usage_json(*x.usage);
-    return out;
+  void end(char bracket) {
+    out_ += bracket;
+    first_ = false;
   }
 
-  json operator()(const done_event& x) const {
-    json out{{"event", "done"}, {"result", x.result}, {"digest", x.digest}};
-    put(out, "stats", x.stats);
-    return out;
+  void separate() {
+    if (!std::exchange(first_, false))
+      out_ += ',';
   }
 
-  json operator()(const failed_event& x) const {
-    json out{
-      {"event", "failed"}, {"message", x.message}, {"kind", to_string(x.kind)}};
-    put(out, "digest", x.digest);
-    put(out, "stats", x.stats);
-    return out;
+  void key(std::string_view name) {
+    separate();
+    out_ += '"';
+    out_ += name;
+    out_ += "\":";
   }
 
-  json operator()(const cancelled_event& x) const {
-    json out{{"event", "cancelled"},
-             {"code", to_string(x.reason.code)},
-             {"requested_at", x.reason.requested_at}};
+  void text(std::string_view name, std::string_view value) {
+    key(name);
+    append_quoted(out_, value);
+  }
+
+  /// Most events have few of their fields.
+  void text_if_any(std::string_view name, std::string_view value) {
+    if (!value.empty())
+      text(name, value);
+  }
+
+  template <class T>
+  void number(std::string_view name, T value) {
+    key(name);
+    fmt::format_to(std::back_inserter(out_), "{}", value);
+  }
+
+  // -- events -----------------------------------------------------------------
+
+  void fields(const spawned_event& x) {
+    text("event", "spawned");
+    text("seed", x.seed);
+    text("versions", x.versions);
+    key("spec");
+    begin('{');
+    text("kind", to_string(x.spec.kind));
+    text("ctx", x.spec.ctx);
+    text_if_any("code_hash", code_hash_);
+    text_if_any("name", x.spec.name);
+    text_if_any("strategy", x.spec.strategy);
+    if (x.spec.task)
+      text("task", *x.spec.task);
+    if (!x.spec.packages.empty()) {
+      key("packages");
+      begin('[');
+      for (auto& folder : x.spec.packages) {
+        separate();
+        append_quoted(out_, folder);
+      }
+      end(']');
+    }
+    end('}');
+  }
+
+  void fields(const effect_event& x) {
+    text("event", "effect");
+    text("kind", x.kind);
+    text_if_any("arguments", x.arguments);
+    text_if_any("result", x.result);
+    text_if_any("error", x.error);
+  }
+
+  void fields(const paused_event& x) {
+    text("event", "paused");
+    text("digest", x.digest);
+    text_if_any("stats", x.stats);
+    text_if_any("progress", x.progress);
+    key("queries");
+    begin('[');
+    for (auto& q : x.queries) {
+      separate();
+      begin('{');
+      text("id", q.id);
+      text("prompt", q.prompt);
+      number("max_tokens", q.max_tokens);
+      if (q.system)
+        text("system", *q.system);
+      if (q.grounded)
+        number("grounded", true);
+      if (q.underspecified)
+        number("underspecified", true);
+      end('}');
+    }
+    end(']');
+  }
+
+  void fields(const answered_event& x) {
+    text("event", "answered");
+    text("query_id", x.query_id);
+    text("response", x.response);
+    if (x.usage) {
+      key("usage");
+      out_ += usage_json(*x.usage).dump();
+    }
+  }
+
+  void fields(const done_event& x) {
+    text("event", "done");
+    text("result", x.result);
+    text("digest", x.digest);
+    text_if_any("stats", x.stats);
+  }
+
+  void fields(const failed_event& x) {
+    text("event", "failed");
+    text("message", x.message);
+    text("kind", to_string(x.kind));
+    text_if_any("digest", x.digest);
+    text_if_any("stats", x.stats);
+  }
+
+  void fields(const cancelled_event& x) {
+    text("event", "cancelled");
+    text("code", to_string(x.reason.code));
+    number("requested_at", x.reason.requested_at);
     if (x.reason.detail)
-      out["detail"] = *x.reason.detail;
-    return out;
+      text("detail", *x.reason.detail);
   }
+
+  std::string& out_;
+  const std::string& code_hash_;
+  bool first_ = true;
 };
 
 // -- reading ------------------------------------------------------------------
@@ -218,13 +284,15 @@ struct reader {
 
 std::string encode_history(const history& events,
                            const std::string& code_hash) {
-  auto out = json::array();
+  std::string out = "[";
+  writer to{out, code_hash};
   for (auto& event : events) {
-    auto item = std::visit(writer{code_hash}, event.body);
-    item["at"] = event.at_ms;
-    out.push_back(std::move(item));
+    if (out.size() > 1)
+      out += ',';
+    to.event(event);
   }
-  return out.dump();
+  out += ']';
+  return out;
 }
 
 expected<history> decode_history(std::string_view text,

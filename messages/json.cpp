@@ -4,6 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <stdexcept>
+
 namespace muster {
 
 namespace {
@@ -34,11 +40,30 @@ std::size_t utf8_sequence(std::string_view text) {
   return 0;
 }
 
+/// How many bytes at the front of `text` are ASCII; looks at eight at a time
+/// and may stop up to seven too early.
+std::size_t ascii_prefix(std::string_view text) {
+  std::size_t n = 0;
+  for (; n + sizeof(std::uint64_t) <= text.size(); n += sizeof(std::uint64_t)) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, text.data() + n, sizeof(bytes));
+    if ((bytes & 0x8080808080808080u) != 0)
+      break;
+  }
+  return n;
+}
+
+bool is_plain(char c) {
+  return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\';
+}
+
 } // namespace
 
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
-    auto n = utf8_sequence(text);
+    auto n = ascii_prefix(text);
+    if (n == 0)
+      n = utf8_sequence(text);
     if (n == 0)
       return false;
     text.remove_prefix(n);
@@ -51,6 +76,29 @@ std::string_view utf8_prefix(std::string_view text, std::size_t count) {
   while (count-- > 0 && end < text.size())
     end += std::max<std::size_t>(utf8_sequence(text.substr(end)), 1);
   return text.substr(0, end);
+}
+
+void append_quoted(std::string& to, std::string_view text) {
+  if (!is_utf8(text))
+    throw std::invalid_argument{"a text is not valid UTF-8"};
+  to += '"';
+  while (!text.empty()) {
+    auto end = std::find_if_not(text.begin(), text.end(), is_plain);
+    to.append(text.begin(), end);
+    text.remove_prefix(static_cast<std::size_t>(end - text.begin()));
+    if (text.empty())
+      break;
+    auto c = text.front();
+    text.remove_prefix(1);
+    if (c == '\n')
+      to += "\\n";
+    else if (c == '"' || c == '\\')
+      to.append({'\\', c});
+    else
+      fmt::format_to(std::back_inserter(to), "\\u{:04x}",
+                     static_cast<unsigned>(c));
+  }
+  to += '"';
 }
 
 expected<json> parse_json(std::string_view text, std::string_view what) {

@@ -21,6 +21,10 @@ using json = nlohmann::json;
 [[nodiscard]] std::string_view utf8_prefix(std::string_view text,
                                            std::size_t count);
 
+/// Appends `text` as a JSON string, with its quotes.
+/// @throws std::invalid_argument if it is not well-formed UTF-8.
+void append_quoted(std::string& to, std::string_view text);
+
 /// Reads one JSON document.
 /// @param what names it in the error.
 /// @returns `invalid_argument` with the place of the first fault.

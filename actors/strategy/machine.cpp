@@ -145,11 +145,15 @@ machine::machine(const strategy_settings& settings, machine_port& port)
     throw std::bad_alloc{};
   slot_of(main_) = this;
   lua_atpanic(main_, no_protection);
+  // What is built here stays; to look through it again and again while it grows
+  // takes as long as to build it.
+  lua_gc(main_, LUA_GCSTOP);
   if (protect(open_everything, nullptr, 0) != LUA_OK) {
     std::string message = lua_tostring(main_, -1);
     lua_close(main_);
     throw std::runtime_error{"the sandbox could not be built: " + message};
   }
+  lua_gc(main_, LUA_GCRESTART);
   // What runs here are methods of the script's values, while it is shown.
   lua_sethook(main_, &machine::on_count, LUA_MASKCOUNT, count_every);
 }

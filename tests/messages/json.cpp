@@ -10,6 +10,8 @@
 #include "messages/session_json.hpp"
 #include "messages/tokens.hpp"
 
+#include <random>
+
 using namespace muster;
 
 namespace {
@@ -44,6 +46,36 @@ CAF_TEST(UTF8 is told from other bytes) {
                      "\xF5\x80\x80\x80", "\xFF", "a\xE2\x82z"})
     CAF_CHECK(!is_utf8(text));
   CAF_CHECK(is_utf8(std::string_view{"a\0b", 3}));
+}
+
+CAF_TEST(a text is quoted as the library quotes it) {
+  std::mt19937_64 random{7};
+  std::vector<std::string> pieces{"plain", "\"",     "\\",     "/",
+                                  "\n",    "\t",     "\x01",   "\x1f",
+                                  "\x7f",  "\u00e9", "\u20ac", "\U0001F600"};
+  pieces.emplace_back(1, '\0');
+  for (int i = 0; i < 2'000; ++i) {
+    std::string text;
+    for (auto n = random() % 20; n > 0; --n)
+      text += pieces[random() % pieces.size()];
+    std::string quoted;
+    append_quoted(quoted, text);
+    CAF_REQUIRE_EQUAL(json::parse(quoted).get<std::string>(), text);
+    CAF_CHECK(quoted.find_first_of("\n\x01") == std::string::npos);
+  }
+}
+
+CAF_TEST(what is no text is not quoted) {
+  for (std::string text : {"\xff", "a\xc3", "12345678\x80", "\xed\xa0\x80"}) {
+    std::string quoted;
+    bool refused = false;
+    try {
+      append_quoted(quoted, text);
+    } catch (const std::invalid_argument&) {
+      refused = true;
+    }
+    CAF_CHECK(refused);
+  }
 }
 
 CAF_TEST(a preview never cuts a character) {
