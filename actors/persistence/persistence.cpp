@@ -52,11 +52,18 @@ void stop_if_broken(persistence_pointer self) {
 
 void write_batch(persistence_pointer self) {
   auto& st = self->state;
+  st.is_gathering = false;
   if (st.batch.empty())
     return;
   st.largest_batch = std::max(st.largest_batch, st.batch.size());
   auto promises = std::exchange(st.promises, {});
+  auto begin = st.disk->env.steady_ns();
   auto results = st.disk->database->commit(std::exchange(st.batch, {}));
+  st.patience.written(promises.size(), std::chrono::nanoseconds{
+                                         st.disk->env.steady_ns() - begin});
+  // Lands behind those who have waited, and before those who are answered now.
+  st.counts_waiting = true;
+  schedule_flush(self);
   for (std::size_t i = 0; i < promises.size(); ++i) {
     if (results[i])
       promises[i].deliver(*results[i]);
@@ -84,6 +91,20 @@ void flush(persistence_pointer self) {
   stop_if_broken(self);
 }
 
+/// Writes what has come, or waits a little for those who are likely to come.
+void flush_or_gather(persistence_pointer self) {
+  auto& st = self->state;
+  if (std::exchange(st.counts_waiting, false))
+    st.patience.waiting(st.batch.size());
+  auto patience = st.patience.patience(st.batch.size());
+  if (st.batch.empty() || !st.saves.empty() || patience.count() == 0) {
+    flush(self);
+    return;
+  }
+  st.is_gathering = true;
+  self->delayed_send(self, patience, expire_atom::value, ++st.gathering_number);
+}
+
 caf::result<commit_ack> take_commit(persistence_pointer self,
                                     commit_request& request) {
   auto& st = self->state;
@@ -95,7 +116,9 @@ caf::result<commit_ack> take_commit(persistence_pointer self,
   auto rp = self->make_response_promise<commit_ack>();
   st.batch.push_back(std::move(request));
   st.promises.push_back(rp);
-  schedule_flush(self);
+  // A batch that gathers is written by its timer, or once it is complete.
+  if (!st.is_gathering || st.patience.patience(st.batch.size()).count() == 0)
+    schedule_flush(self);
   return rp;
 }
 
@@ -149,6 +172,7 @@ open_storage(const persistence_settings& settings, std::unique_ptr<disk> files,
              const environment& env) {
   auto result = std::make_shared<storage>();
   result->settings = settings;
+  result->env = env;
   result->files = std::move(files);
   result->documents
     = std::make_unique<documents>(*result->files, settings.directory);
@@ -166,6 +190,7 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
                                             status_sink_actor sink) {
   self->state.disk = std::move(disk);
   self->state.sink = std::move(sink);
+  self->state.patience = gathering{self->state.disk->settings.max_gather};
   return {
     // -- sessions -------------------------------------------------------------
     [=](commit_atom, commit_request& request) {
@@ -241,6 +266,13 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
     // -- the actor itself -----------------------------------------------------
     [=](flush_atom) {
       self->state.flush_due = false;
+      flush_or_gather(self);
+    },
+    [=](expire_atom, std::uint64_t number) {
+      auto& st = self->state;
+      if (!st.is_gathering || number != st.gathering_number)
+        return;
+      st.patience.given_up(st.batch.size());
       flush(self);
     },
   };

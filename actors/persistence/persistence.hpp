@@ -5,6 +5,7 @@
 #include "actors/persistence/database.hpp"
 #include "actors/persistence/disk.hpp"
 #include "actors/persistence/documents.hpp"
+#include "actors/persistence/gathering.hpp"
 #include "actors/persistence/settings.hpp"
 
 #include "messages/actors.hpp"
@@ -21,6 +22,7 @@ namespace muster {
 /// then on the actor's alone.
 struct storage {
   persistence_settings settings;
+  environment env;
   std::unique_ptr<disk> files;
   std::unique_ptr<muster::documents> documents;
   std::unique_ptr<muster::database> database;
@@ -68,6 +70,17 @@ struct persistence_state {
   /// Whether `flush` is in the mailbox, behind everything that was there.
   bool flush_due = false;
 
+  /// Whether that `flush` is the first behind a transaction: what has come by
+  /// then was waiting for it.
+  bool counts_waiting = false;
+
+  /// Decides how long the batch waits for more.
+  gathering patience{std::chrono::nanoseconds{0}};
+
+  /// Whether the batch waits for more, and which time it is that one does.
+  bool is_gathering = false;
+  std::uint64_t gathering_number = 0;
+
   /// Commits in the largest transaction so far.
   std::size_t largest_batch = 0;
 };
@@ -75,7 +88,9 @@ struct persistence_state {
 /// What the PERSISTENCE actor sends itself.
 using persistence_impl = persistence_actor::extend<
   // Write everything that came before this.
-  caf::reacts_to<flush_atom>>;
+  caf::reacts_to<flush_atom>,
+  // The batch that began to wait for more under this number has waited enough.
+  caf::reacts_to<expire_atom, std::uint64_t>>;
 
 /// Owns every write to disk. What comes in while it syncs is written together
 /// with one sync, and each request is answered once it is durable. A sync that

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -16,6 +17,9 @@ struct persistence_settings {
   std::string file_system;
   /// Commits that may wait for a sync; more are refused as `overloaded`.
   std::uint64_t max_pending = 100'000;
+  /// How long a commit may wait for others that are likely to come, so that
+  /// they share one sync; never longer than a quarter of what a sync takes.
+  std::chrono::milliseconds max_gather{1};
   /// Pages of the write-ahead log after which it is copied into the database.
   std::uint64_t checkpoint_pages = 4'000;
   /// A database of at most this size is checked as a whole at every start.

@@ -129,6 +129,11 @@ std::vector<option> make_options() {
       "storage.max-pending",
       [](s & x) -> auto& { return x.storage.max_pending; }, 1, many,
       "Commits that may wait for a sync; more are refused as overloaded"),
+    duration(
+      "storage.max-gather", [](s & x) -> auto& { return x.storage.max_gather; },
+      0ms, 1s,
+      "How long a commit may wait for others that are likely to come, so that "
+      "they share one sync; never longer than a quarter of what a sync takes"),
     number(
       "storage.checkpoint-pages",
       [](s & x) -> auto& { return x.storage.checkpoint_pages; }, 1, many,

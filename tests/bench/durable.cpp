@@ -36,17 +36,16 @@ double redis_rate(const options& how, int clients) {
 group durable(const options& how) {
   group out;
   out.rows = run_interleaved(
-    how, {
-           {"redis, 1 client", "writes/s", [&] { return redis_rate(how, 1); }},
-           {"feed, 1 session", "feeds/s", [&] { return feed_rate(how, 1); }},
-           {"redis, 50 clients", "writes/s",
-            [&] { return redis_rate(how, 50); }},
-           {"feed, 50 sessions", "feeds/s", [&] { return feed_rate(how, 50); }},
-           {"feed, 1,000 sessions", "feeds/s",
-            [&] { return feed_rate(how, 1'000); }},
-           {"spawn, 50 at a time", "sessions/s",
-            [&] { return spawn_rate(how); }},
-         });
+    how,
+    {
+      {"redis, 1 client", "writes/s", [&] { return redis_rate(how, 1); }},
+      {"feed, 1 session", "feeds/s", [&] { return feed_rate(how, 1); }},
+      {"redis, 50 clients", "writes/s", [&] { return redis_rate(how, 50); }},
+      {"feed, 50 sessions", "feeds/s", [&] { return feed_rate(how, 50); }},
+      {"feed, 1,000 sessions", "feeds/s",
+       [&] { return feed_rate(how, 1'000); }},
+      {"spawn, 50 at a time", "sessions/s", [&] { return spawn_rate(how); }},
+    });
   out.bars = {
     {"feed, 1 session", true, 1.0, "redis, 1 client"},
     {"feed, 50 sessions", true, 1.0, "redis, 50 clients"},

@@ -34,9 +34,8 @@ double slowest_status(const options& how) {
                [&](const caf::error& error) {
                  throw std::runtime_error{node.system().render(error)};
                });
-  auto feeding = std::async(std::launch::async, [&] {
-    return node.feed(ids, how.seconds + 2);
-  });
+  auto feeding = std::async(std::launch::async,
+                            [&] { return node.feed(ids, how.seconds + 2); });
   double slowest = 0;
   auto end = std::chrono::steady_clock::now()
              + std::chrono::duration<double>(how.seconds + 1);
@@ -82,30 +81,29 @@ struct leftovers {
 
 group life(const options& how) {
   group out;
-  out.rows.push_back(run_alone(
-    how,
-    {"slowest status, 1,000 sessions fed, 50 scripts that spin", "ms",
-     [&] { return slowest_status(how); }},
-    3));
+  out.rows.push_back(
+    run_alone(how,
+              {"slowest status, 1,000 sessions fed, 50 scripts that spin", "ms",
+               [&] { return slowest_status(how); }},
+              3));
   leftovers before;
   leftovers after;
-  auto cycles = run_alone(
-    how,
-    {"start and stop of a node", "ms",
-     [&] {
-       scratch folder{how.folder};
-       for (int i = 0; i < 20; ++i)
-         live_once(folder.path());
-       before = leftovers::now();
-       auto begin = std::chrono::steady_clock::now();
-       for (int i = 0; i < how.cycles; ++i)
-         live_once(folder.path());
-       std::chrono::duration<double, std::milli> took
-         = std::chrono::steady_clock::now() - begin;
-       after = leftovers::now();
-       return took.count() / how.cycles;
-     }},
-    1);
+  auto cycles = run_alone(how,
+                          {"start and stop of a node", "ms",
+                           [&] {
+                             scratch folder{how.folder};
+                             for (int i = 0; i < 20; ++i)
+                               live_once(folder.path());
+                             before = leftovers::now();
+                             auto begin = std::chrono::steady_clock::now();
+                             for (int i = 0; i < how.cycles; ++i)
+                               live_once(folder.path());
+                             std::chrono::duration<double, std::milli> took
+                               = std::chrono::steady_clock::now() - begin;
+                             after = leftovers::now();
+                             return took.count() / how.cycles;
+                           }},
+                          1);
   auto ran = !cycles.samples.empty();
   auto left = [&](const char* what, double count, double unit) {
     row x{what, "", {}, {}, cycles.not_run};
@@ -122,7 +120,10 @@ group life(const options& how) {
   out.rows.push_back(left("memory after all starts and stops",
                           after.bytes - before.bytes, how.cycles));
   out.bars = {
-    {"slowest status, 1,000 sessions fed, 50 scripts that spin", false, 100, {}},
+    {"slowest status, 1,000 sessions fed, 50 scripts that spin",
+     false,
+     100,
+     {}},
     {"descriptors after all starts and stops", false, 0, {}},
     {"threads after all starts and stops", false, 0, {}},
     {"memory after all starts and stops", false, 256, {}},

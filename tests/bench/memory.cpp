@@ -103,10 +103,11 @@ double bytes_without_machine(const options& how) {
 group memory(const options& how) {
   group out;
   out.rows = {
-    run_alone(how,
-              {"paused session with its machine", "bytes",
-               [&] { return in_child([&] { return bytes_with_machine(how); }); }},
-              3),
+    run_alone(
+      how,
+      {"paused session with its machine", "bytes",
+       [&] { return in_child([&] { return bytes_with_machine(how); }); }},
+      3),
     run_alone(
       how,
       {"paused session without machine", "bytes",

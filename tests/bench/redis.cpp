@@ -38,9 +38,9 @@ int free_port() {
   auto fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   auto address = local_address(0);
   socklen_t size = sizeof(address);
-  auto ok = ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0
-            && ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size)
-                 == 0;
+  auto ok
+    = ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0
+      && ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
   ::close(fd);
   if (!ok)
     throw std::runtime_error{"no port is free"};
@@ -112,12 +112,11 @@ double redis::run_benchmark(int clients, long requests) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0)
     throw std::runtime_error{"no pipe"};
-  auto pid
-    = start({"redis-benchmark", "-h", "127.0.0.1", "-p", std::to_string(port_),
-             "-c", std::to_string(clients), "-n", std::to_string(requests),
-             "-r", "10000", "--csv", "HSET", "sessions", "session:__rand_int__",
-             std::string(250, 'x')},
-            ends[1]);
+  auto pid = start({"redis-benchmark", "-h", "127.0.0.1", "-p",
+                    std::to_string(port_), "-c", std::to_string(clients), "-n",
+                    std::to_string(requests), "-r", "10000", "--csv", "HSET",
+                    "sessions", "session:__rand_int__", std::string(250, 'x')},
+                   ends[1]);
   ::close(ends[1]);
   std::string text;
   std::array<char, 4096> buffer{};

@@ -2,7 +2,6 @@
 
 #include "tests/bench/groups.hpp"
 #include "tests/bench/in_process_node.hpp"
-
 #include "tests/support/script_runner.hpp"
 
 #include <chrono>

@@ -2,7 +2,6 @@
 
 #include "tests/bench/groups.hpp"
 #include "tests/bench/in_process_node.hpp"
-
 #include "tests/black_box/program.hpp"
 
 #include <chrono>

@@ -63,9 +63,8 @@ double median(std::vector<double> samples) {
     return 0;
   std::sort(samples.begin(), samples.end());
   auto middle = samples.size() / 2;
-  return samples.size() % 2 == 1
-           ? samples[middle]
-           : (samples[middle - 1] + samples[middle]) / 2;
+  return samples.size() % 2 == 1 ? samples[middle]
+                                 : (samples[middle - 1] + samples[middle]) / 2;
 }
 
 double raw_syncs(const std::string& folder) {
@@ -146,9 +145,8 @@ int print(const std::vector<bar>& bars, const std::vector<row>& rows) {
   for (auto& x : bars) {
     auto* measured = find(rows, x.row);
     auto* by = x.by.empty() ? nullptr : find(rows, x.by);
-    auto asked
-      = fmt::format("at {} {}{}", x.at_least ? "least" : "most",
-                    number(x.value), x.by.empty() ? "" : " x " + x.by);
+    auto asked = fmt::format("at {} {}{}", x.at_least ? "least" : "most",
+                             number(x.value), x.by.empty() ? "" : " x " + x.by);
     if (!measured || (!x.by.empty() && !by)) {
       fmt::print("| {} | {} | not run | |\n", x.row, asked);
       continue;
