@@ -14,8 +14,8 @@ struct node_config : caf::actor_system_config {
   node_config() {
     muster::add_message_types(*this);
     load<caf::io::middleman>();
-    // A script that goes on and on gives its thread back after a few slices.
-    set("scheduler.max-throughput", 5);
+    // More than ever come at once; sessions take fewer, see `session_runner`.
+    set("scheduler.max-throughput", 1'000);
     // So that a peer that hangs is noticed.
     set("middleman.heartbeat-interval", caf::timespan{1'000'000'000});
     set("middleman.connection-timeout", caf::timespan{5'000'000'000});

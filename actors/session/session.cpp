@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace muster {
 
@@ -847,6 +848,28 @@ session(session_pointer self, session_context_ptr context,
       guarded(self, [=] { on_timer(self, timer); });
     },
   };
+}
+
+// -- session_runner -----------------------------------------------------------
+
+session_runner::session_runner(caf::actor_config& config,
+                               session_context_ptr context,
+                               session_owner_actor owner, std::string id,
+                               session_origin origin)
+  : super(config),
+    begin_([=, this] { return session(this, context, owner, id, origin); }) {
+  // nop
+}
+
+session_runner::resume_result
+session_runner::resume(caf::execution_unit* context,
+                       std::size_t max_throughput) {
+  constexpr std::size_t messages_at_a_time = 5;
+  return super::resume(context, std::min(max_throughput, messages_at_a_time));
+}
+
+session_runner::behavior_type session_runner::make_behavior() {
+  return std::exchange(begin_, nullptr)();
 }
 
 } // namespace muster

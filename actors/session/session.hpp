@@ -140,4 +140,28 @@ session(session_impl::stateful_pointer<session_actor_state> self,
         session_context_ptr context, session_owner_actor owner, std::string id,
         session_origin origin);
 
+/// What `session` is run by. It gives its thread back after a few messages,
+/// which may be as many slices of a script: those who share the thread have
+/// their turn, while the parts of the node, which never work for long, take all
+/// that came for them at once.
+class session_runner final
+  : public caf::stateful_actor<session_actor_state, session_impl::base> {
+public:
+  using super = caf::stateful_actor<session_actor_state, session_impl::base>;
+
+  session_runner(caf::actor_config& config, session_context_ptr context,
+                 session_owner_actor owner, std::string id,
+                 session_origin origin);
+
+  resume_result resume(caf::execution_unit* context,
+                       std::size_t max_throughput) override;
+
+protected:
+  behavior_type make_behavior() override;
+
+private:
+  /// What `make_behavior` passes on.
+  std::function<behavior_type()> begin_;
+};
+
 } // namespace muster

@@ -50,9 +50,8 @@ caf::error shutting_down() {
 session_registry_state::entry&
 activate(registry_pointer self, const std::string& id, session_origin origin) {
   auto& st = self->state;
-  auto handle = self->spawn<caf::monitored>(
-    session, st.context, caf::actor_cast<session_owner_actor>(self), id,
-    origin);
+  session_actor handle = self->spawn<session_runner, caf::monitored>(
+    st.context, caf::actor_cast<session_owner_actor>(self), id, origin);
   st.ids.emplace(handle.address(), id);
   auto& entry = st.active[id];
   entry.handle = std::move(handle);
