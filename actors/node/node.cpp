@@ -3,6 +3,7 @@
 #include "actors/node/node.hpp"
 
 #include "actors/session/session_registry.hpp"
+#include "actors/strategy/guarded_host.hpp"
 #include "actors/strategy/local_host.hpp"
 #include "actors/tick/tick.hpp"
 
@@ -37,10 +38,13 @@ make_session_context(const std::shared_ptr<const node_parts>& parts,
   context->env = parts->env;
   context->versions = versions();
   context->persistence = std::move(persistence);
-  context->make_host = [parts]() -> strategy_host_ptr {
-    return std::make_unique<local_host>(
-      parts->settings.strategy,
-      strategy_clocks{parts->env.wall_ms, parts->env.steady_ns});
+  context->crashes = parts->disk->crashes;
+  context->make_host = [parts, crashes = context->crashes] {
+    auto& strategy = parts->settings.strategy;
+    auto host = std::make_unique<local_host>(
+      strategy, strategy_clocks{parts->env.wall_ms, parts->env.steady_ns});
+    return std::make_unique<guarded_host>(std::move(host), crashes,
+                                          strategy.max_crashes);
   };
   return context;
 }

@@ -6,6 +6,7 @@
 #include "actors/node/node_config.hpp"
 #include "actors/node/signals.hpp"
 #include "actors/persistence/state_directory.hpp"
+#include "actors/process/crash_handler.hpp"
 #include "actors/process/environment.hpp"
 
 #include "messages/json.hpp"
@@ -116,6 +117,9 @@ expected<void> run_node(node_settings settings,
   if (!directory)
     return tl::unexpected<failure>{directory.error()};
   settings.storage.directory = (*directory)->path();
+  if (auto noted = note_crashes((*directory)->path() + "/" + crash_file);
+      !noted)
+    return noted;
   settings.strategy.packages.push_back((*directory)->path() + "/packages");
   auto parts = std::make_shared<node_parts>();
   parts->settings = settings;

@@ -141,10 +141,34 @@ auto with_database(persistence_pointer self, F f) {
   return result;
 }
 
+/// Whoever stops the node in order begins anew.
+void forget_crashes(persistence_pointer self) {
+  auto& disk = *self->state.disk;
+  // What stays is only counted on.
+  if (!disk.crashes->empty())
+    std::ignore = disk.documents->remove(crash_file);
+}
+
 caf::result<caf::ok_atom> done(expected<void> result) {
   if (!result)
     return to_caf(result.error());
   return caf::ok_atom::value;
+}
+
+/// Reads under which sessions the process died. It is only advice: a file that
+/// has grown too large is begun anew.
+expected<std::shared_ptr<const crash_notes>>
+read_crashes(disk& files, const std::string& directory) {
+  auto path = directory + "/" + crash_file;
+  auto text = files.read(path);
+  if (!text)
+    return tl::unexpected<failure>{text.error()};
+  if (*text && (*text)->size() > max_crash_bytes) {
+    if (auto removed = files.remove(path); !removed)
+      return tl::unexpected<failure>{removed.error()};
+    text->reset();
+  }
+  return std::make_shared<const crash_notes>(text->value_or(std::string{}));
 }
 
 } // namespace
@@ -178,6 +202,10 @@ open_storage(const persistence_settings& settings, std::unique_ptr<disk> files,
     = std::make_unique<documents>(*result->files, settings.directory);
   if (auto cleaned = result->documents->clean(); !cleaned)
     return tl::unexpected<failure>{cleaned.error()};
+  auto crashes = read_crashes(*result->files, settings.directory);
+  if (!crashes)
+    return tl::unexpected<failure>{crashes.error()};
+  result->crashes = std::move(*crashes);
   auto opened = database::open(settings, env);
   if (!opened)
     return tl::unexpected<failure>{opened.error()};
@@ -260,6 +288,7 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
     },
     [=](stop_atom) -> caf::result<caf::ok_atom> {
       flush(self);
+      forget_crashes(self);
       self->quit(caf::exit_reason::user_shutdown);
       return caf::ok_atom::value;
     },

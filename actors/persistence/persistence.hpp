@@ -7,6 +7,7 @@
 #include "actors/persistence/documents.hpp"
 #include "actors/persistence/gathering.hpp"
 #include "actors/persistence/settings.hpp"
+#include "actors/process/crash_notes.hpp"
 
 #include "messages/actors.hpp"
 
@@ -26,6 +27,8 @@ struct storage {
   std::unique_ptr<disk> files;
   std::unique_ptr<muster::documents> documents;
   std::unique_ptr<muster::database> database;
+  /// What those left who died before this process.
+  std::shared_ptr<const crash_notes> crashes;
 };
 
 /// Opens the state directory's files.

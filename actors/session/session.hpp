@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "actors/process/crash_notes.hpp"
 #include "actors/process/environment.hpp"
 #include "actors/session/observation.hpp"
 #include "actors/session/session_state.hpp"
@@ -34,6 +35,8 @@ struct session_context {
   environment env;
   /// What ran a session first, see `spawned_event`.
   std::string versions;
+  /// Under which sessions earlier processes died.
+  std::shared_ptr<const crash_notes> crashes;
   /// Makes the host of a strategy.
   std::function<strategy_host_ptr()> make_host;
   persistence_actor persistence;

@@ -428,8 +428,33 @@ void prune_behind(registry_pointer self, std::int64_t after, pruning_ptr p) {
 
 // -- coming back --------------------------------------------------------------
 
+/// Activates a session that was running, and runs `f` when it is there.
+template <class F>
+void resume(registry_pointer self, const std::string& id, F f) {
+  with_session(self, id, [=](const session_actor& handle) {
+    auto done = [=] {
+      --self->state.resuming;
+      f();
+    };
+    self->request(handle, caf::infinite, show_atom::value)
+      .then([=](const session_view&) { done(); },
+            [=](const caf::error&) { done(); });
+  });
+}
+
+/// Activates those under which the node died, one at a time.
+void resume_suspects(registry_pointer self) {
+  auto& st = self->state;
+  if (st.stopping || st.suspects.empty())
+    return;
+  auto id = std::move(st.suspects.back());
+  st.suspects.pop_back();
+  resume(self, id, [=] { resume_suspects(self); });
+}
+
 /// Activates the running sessions of one page, a few at a time, and goes on
-/// when they are there.
+/// when they are there. What could take the node down again waits until all
+/// others have had their turn.
 void resume_running(registry_pointer self, std::int64_t after) {
   auto& st = self->state;
   if (st.stopping)
@@ -445,24 +470,22 @@ void resume_running(registry_pointer self, std::int64_t after) {
         auto open = std::make_shared<std::uint64_t>(1);
         auto next = page.next;
         auto done = [=] {
-          if (--*open == 0 && next != 0)
+          if (--*open > 0)
+            return;
+          if (next != 0)
             self->send(self, recall_atom::value, next);
+          else
+            resume_suspects(self);
         };
+        auto& now_st = self->state;
         for (auto& x : page.sessions) {
+          ++now_st.resuming;
+          if (now_st.context->crashes->contains(x.session_id)) {
+            now_st.suspects.push_back(x.session_id);
+            continue;
+          }
           ++*open;
-          ++self->state.resuming;
-          with_session(self, x.session_id, [=](const session_actor& handle) {
-            self->request(handle, caf::infinite, show_atom::value)
-              .then(
-                [=](const session_view&) {
-                  --self->state.resuming;
-                  done();
-                },
-                [=](const caf::error&) {
-                  --self->state.resuming;
-                  done();
-                });
-          });
+          resume(self, x.session_id, done);
         }
         done();
       },

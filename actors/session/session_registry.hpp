@@ -77,6 +77,9 @@ struct session_registry_state {
 
   /// Sessions that were running when the node died and are on their way back.
   std::uint64_t resuming = 0;
+
+  /// Those of them under which it died; they come last.
+  std::vector<std::string> suspects;
 };
 
 /// What the SESSION REGISTRY is told by its sessions, and by itself.

@@ -19,6 +19,9 @@ struct strategy_settings {
   /// Instructions in a place where the script cannot be interrupted, such as
   /// its `__tostring`.
   std::uint64_t max_unyielding = 10'000'000;
+  /// How often in a row the process may die while it runs a session, before
+  /// that is run no more.
+  std::uint64_t max_crashes = 3;
   /// Memory of one virtual machine.
   std::uint64_t max_memory_bytes = 64ull << 20;
   /// Queries that one pause may ask.

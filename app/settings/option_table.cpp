@@ -239,6 +239,11 @@ std::vector<option> make_options() {
       "strategy.max-unyielding",
       [](s & x) -> auto& { return x.strategy.max_unyielding; }, 1'000,
       100'000'000'000, "Instructions in a callback that cannot be interrupted"),
+    number(
+      "strategy.max-crashes",
+      [](s & x) -> auto& { return x.strategy.max_crashes; }, 1, 1'000,
+      "How often in a row the node may die while it runs a script, before "
+      "that is run no more"),
     size(
       "strategy.max-memory",
       [](s & x) -> auto& { return x.strategy.max_memory_bytes; }, mib, 64 * gib,

@@ -50,7 +50,8 @@ expected<void> node_bench::start() {
   died_ = std::make_shared<bool>(false);
   caf::actor_cast<caf::abstract_actor*>(node_)->attach_functor(
     [died = died_](const caf::error&) { *died = true; });
-  run();
+  if (run_at_start)
+    run();
   return {};
 }
 
@@ -243,7 +244,11 @@ caf::scheduler::test_coordinator& node_bench::scheduler() {
 
 environment node_bench::make_environment() {
   environment env;
-  env.wall_ms = [this] { return wall_ms(); };
+  env.wall_ms = [this] {
+    if (on_wall_clock)
+      on_wall_clock();
+    return wall_ms();
+  };
   env.steady_ns = [this] { return steady_ns_; };
   env.random = [this] { return random_bits{random_(), random_()}; };
   return env;

@@ -46,6 +46,13 @@ public:
   /// time: the clock jumps.
   std::int64_t wall_offset_ms = 1'700'000'000'000;
 
+  /// Called whenever the wall clock is read, if set. May be changed at any
+  /// time.
+  std::function<void()> on_wall_clock;
+
+  /// Whether `start` lets everybody work.
+  bool run_at_start = true;
+
   /// Messages after which `run` gives up on endless scripts.
   std::size_t run_limit = 200'000;
 
