@@ -9,6 +9,7 @@
 #include <cstring>
 #include <iterator>
 #include <stdexcept>
+#include <type_traits>
 
 namespace muster {
 
@@ -57,6 +58,70 @@ bool is_plain(char c) {
   return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\';
 }
 
+/// Is told what stands in a document, and keeps nothing of it.
+struct no_reader {
+  bool null() {
+    return true;
+  }
+  bool boolean(bool) {
+    return true;
+  }
+  bool number_integer(json::number_integer_t) {
+    return true;
+  }
+  bool number_unsigned(json::number_unsigned_t) {
+    return true;
+  }
+  bool number_float(json::number_float_t, const std::string&) {
+    return true;
+  }
+  bool string(std::string&) {
+    return true;
+  }
+  bool binary(json::binary_t&) {
+    return true;
+  }
+  bool start_object(std::size_t) {
+    return true;
+  }
+  bool key(std::string&) {
+    return true;
+  }
+  bool end_object() {
+    return true;
+  }
+  bool start_array(std::size_t) {
+    return true;
+  }
+  bool end_array() {
+    return true;
+  }
+  template <class Error>
+  bool parse_error(std::size_t, const std::string&, const Error& error) {
+    throw error;
+  }
+};
+
+/// Runs what reads JSON, and turns its faults into failures.
+template <class F>
+auto reading(std::string_view what, F read) -> expected<decltype(read())> {
+  try {
+    if constexpr (std::is_void_v<decltype(read())>) {
+      read();
+      return {};
+    } else {
+      return read();
+    }
+  } catch (const json::parse_error& error) {
+    return fail(
+      errc::invalid_argument,
+      fmt::format("{} is not JSON: it breaks at byte {}", what, error.byte));
+  } catch (const json::exception& error) {
+    return fail(errc::invalid_argument,
+                fmt::format("{} is not JSON: {}", what, error.what()));
+  }
+}
+
 } // namespace
 
 bool is_utf8(std::string_view text) {
@@ -102,16 +167,14 @@ void append_quoted(std::string& to, std::string_view text) {
 }
 
 expected<json> parse_json(std::string_view text, std::string_view what) {
-  try {
-    return json::parse(text);
-  } catch (const json::parse_error& error) {
-    return fail(
-      errc::invalid_argument,
-      fmt::format("{} is not JSON: it breaks at byte {}", what, error.byte));
-  } catch (const json::exception& error) {
-    return fail(errc::invalid_argument,
-                fmt::format("{} is not JSON: {}", what, error.what()));
-  }
+  return reading(what, [=] { return json::parse(text); });
+}
+
+expected<void> check_json(std::string_view text, std::string_view what) {
+  return reading(what, [=] {
+    no_reader reader;
+    json::sax_parse(text, &reader);
+  });
 }
 
 std::string_view kind_of(const json& value) {

@@ -31,6 +31,11 @@ void append_quoted(std::string& to, std::string_view text);
 [[nodiscard]] expected<json> parse_json(std::string_view text,
                                         std::string_view what);
 
+/// Looks through a JSON document and keeps nothing of it.
+/// @returns what `parse_json` would refuse it with.
+[[nodiscard]] expected<void> check_json(std::string_view text,
+                                        std::string_view what);
+
 /// The kind of a JSON value in words: `an object`, `a string`.
 [[nodiscard]] std::string_view kind_of(const json& value);
 

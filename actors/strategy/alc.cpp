@@ -148,14 +148,12 @@ int json_encode(lua_State* lua) {
 int json_decode(lua_State* lua) {
   auto text = check_text(lua, 1);
   machine::of(lua).charge(text.size());
-  auto value = parse_json(text, "the text");
-  if (!value)
+  if (auto checked = check_json(text, "the text"); !checked)
     return luaL_error(lua, "alc.json_decode: %s",
-                      value.error().message.c_str());
-  if (value->is_null())
+                      checked.error().message.c_str());
+  push_json_text(lua, text);
+  if (lua_islightuserdata(lua, -1))
     lua_pushnil(lua);
-  else
-    push_json(lua, *value);
   return 1;
 }
 

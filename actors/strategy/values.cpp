@@ -248,6 +248,118 @@ void push_nested(lua_State* lua, const json& value, int depth) {
   }
 }
 
+/// Is told what stands in a text, and builds it on the stack. The tables that
+/// are open stand on top of each other, those that are objects with a key.
+class builder {
+public:
+  explicit builder(lua_State* lua) : lua_(lua) {
+    // nop
+  }
+
+  bool null() {
+    begin();
+    lua_pushlightuserdata(lua_, nullptr);
+    return end();
+  }
+
+  bool boolean(bool x) {
+    begin();
+    lua_pushboolean(lua_, x);
+    return end();
+  }
+
+  bool number_integer(json::number_integer_t x) {
+    begin();
+    lua_pushinteger(lua_, x);
+    return end();
+  }
+
+  bool number_unsigned(json::number_unsigned_t x) {
+    begin();
+    if (x <= static_cast<std::uint64_t>(INT64_MAX))
+      lua_pushinteger(lua_, static_cast<lua_Integer>(x));
+    else
+      lua_pushnumber(lua_, static_cast<lua_Number>(x));
+    return end();
+  }
+
+  bool number_float(json::number_float_t x, const std::string&) {
+    begin();
+    lua_pushnumber(lua_, x);
+    return end();
+  }
+
+  bool string(std::string& x) {
+    begin();
+    lua_pushlstring(lua_, x.data(), x.size());
+    return end();
+  }
+
+  bool binary(json::binary_t&) {
+    return false;
+  }
+
+  bool start_object(std::size_t) {
+    return open(in_object);
+  }
+
+  bool key(std::string& x) {
+    lua_pushlstring(lua_, x.data(), x.size());
+    return true;
+  }
+
+  bool end_object() {
+    open_.pop_back();
+    return end();
+  }
+
+  bool start_array(std::size_t) {
+    return open(0);
+  }
+
+  bool end_array() {
+    open_.pop_back();
+    luaL_setmetatable(lua_, array_mark);
+    return end();
+  }
+
+  bool parse_error(std::size_t, const std::string&, const json::exception& e) {
+    return luaL_error(lua_, "%s", e.what()) != 0;
+  }
+
+private:
+  static constexpr lua_Integer in_object = -1;
+
+  void begin() {
+    if (open_.size() > max_depth)
+      luaL_error(lua_, "JSON is nested too deeply");
+    luaL_checkstack(lua_, 4, "too many nested tables");
+  }
+
+  bool open(lua_Integer items) {
+    begin();
+    lua_newtable(lua_);
+    open_.push_back(items);
+    return true;
+  }
+
+  /// Puts the value on top of the stack where it belongs.
+  bool end() {
+    if (open_.empty())
+      return true;
+    if (open_.back() == in_object)
+      lua_rawset(lua_, -3);
+    else
+      lua_rawseti(lua_, -2, ++open_.back());
+    return true;
+  }
+
+  lua_State* lua_;
+
+  /// For each open table its items so far, if it is an array.
+  std::vector<lua_Integer> open_;
+};
+
 /// The number under which the object at `index` is shown.
 lua_Integer serial_of(lua_State* lua, int index) {
   index = lua_absindex(lua, index);
@@ -313,6 +425,11 @@ void push_json(lua_State* lua, const json& value) {
   push_nested(lua, value, 0);
 }
 
+void push_json_text(lua_State* lua, std::string_view text) {
+  builder out{lua};
+  json::sax_parse(text, &out);
+}
+
 void open_values(lua_State* lua) {
   luaL_newmetatable(lua, array_mark);
   lua_pushnil(lua);
@@ -372,6 +489,11 @@ std::string_view check_utf8(lua_State* lua, int argument, const char* what) {
   if (!is_utf8(text))
     luaL_error(lua, "%s is not valid UTF-8", what);
   return text;
+}
+
+void trim_newlines(std::string& line) {
+  while (line.ends_with('\n') || line.ends_with('\r'))
+    line.pop_back();
 }
 
 std::string repaired_utf8(std::string_view text) {

@@ -30,6 +30,11 @@ enum class non_finite : bool {
 /// knows, arrays carry a mark so that an empty one stays an array.
 void push_json(lua_State* lua, const json& value);
 
+/// Pushes the value of a JSON text without a tree of it in between: all that it
+/// takes is memory of the virtual machine.
+/// @param text passed `check_json`.
+void push_json_text(lua_State* lua, std::string_view text);
+
 /// Prepares what `push_json` needs. Once for each virtual machine.
 void open_values(lua_State* lua);
 
@@ -44,6 +49,9 @@ std::string_view push_text(lua_State* lua, int index);
 /// Like `check_text`; raises an error unless the text is UTF-8.
 [[nodiscard]] std::string_view check_utf8(lua_State* lua, int argument,
                                           const char* what);
+
+/// Takes the ends of lines off the end of what goes to the log.
+void trim_newlines(std::string& line);
 
 /// The text with every byte that is not UTF-8 replaced by U+FFFD.
 [[nodiscard]] std::string repaired_utf8(std::string_view text);

@@ -7,10 +7,19 @@
 
 #include <utility>
 
+#include <sys/resource.h>
+
 using namespace muster;
 using namespace muster::test;
 
 namespace {
+
+/// The most memory that this process ever had.
+std::uint64_t peak_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1'024;
+}
 
 struct fixture : script_runner {
   fixture() {
@@ -322,6 +331,16 @@ CAF_TEST(an option that was lowered does not break a session under way) {
   auto* step = std::get_if<strategy_step>(&report);
   CAF_REQUIRE(step != nullptr);
   CAF_CHECK(std::holds_alternative<done_event>(step->end));
+}
+
+CAF_TEST(a decoded text takes the memory of the machine and no other) {
+  settings.max_memory_bytes = 32 << 20;
+  settings.max_instructions = 1'000'000'000;
+  auto before = peak_bytes();
+  breaks("strategy.max-memory", "return #alc.json_decode('[' .. ('{},'):rep("
+                                "3000000) .. '1]')");
+  // Some slack for what the parser keeps of the text.
+  CAF_CHECK_LESS(peak_bytes() - before, 2 * settings.max_memory_bytes);
 }
 
 CAF_TEST_FIXTURE_SCOPE_END()
