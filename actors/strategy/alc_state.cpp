@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <set>
 #include <string>
 
@@ -192,6 +193,9 @@ int incr_next(lua_State* lua, int, lua_KContext source) {
     number = stored.get<lua_Number>();
   }
   number += luaL_optnumber(lua, 2, 1);
+  if (!std::isfinite(number))
+    return luaL_error(lua, "incr: the sum at '%s' is not a finite number",
+                      where.key.c_str());
   write(lua, where, json(number).dump());
   lua_pushnumber(lua, number);
   return 1;

@@ -101,7 +101,11 @@ int load_text(lua_State* lua) {
 
 /// Does nothing: when the collector runs is ours to decide.
 int collect_garbage(lua_State* lua) {
-  std::string_view what = luaL_optstring(lua, 1, "collect");
+  constexpr const char* options[]
+    = {"collect",      "stop",        "restart",    "count",
+       "step",         "setpause",    "setstepmul", "isrunning",
+       "generational", "incremental", nullptr};
+  std::string_view what = options[luaL_checkoption(lua, 1, "collect", options)];
   if (what == "count")
     lua_pushnumber(lua, 0);
   else if (what == "step" || what == "isrunning")
@@ -125,8 +129,7 @@ int print(lua_State* lua) {
     line += push_text(lua, i).substr(0, m.settings().max_log_line_bytes);
     lua_pop(lua, 1);
   }
-  while (line.ends_with('\n') || line.ends_with('\r'))
-    line.pop_back();
+  trim_newlines(line);
   m.port().log("info", "alc.lua.print", line);
   return 0;
 }

@@ -109,6 +109,7 @@ int write_error(lua_State* lua) {
   auto& m = machine::of(lua);
   for (int i = 2; i <= count; ++i)
     line += check_text(lua, i).substr(0, m.settings().max_log_line_bytes);
+  trim_newlines(line);
   m.port().log("warn", "io.stderr", line);
   lua_settop(lua, 1);
   return 1;

@@ -300,6 +300,14 @@ CAF_TEST(counters and first writers) {
   state = {{"text", "\"t\""}};
   CAF_CHECK(fails_with("alc.state.incr('text')",
                        "incr: value at 'text' is not a number"));
+  state = {{"max", "1.7e308"}};
+  for (auto* sum :
+       {"'n', math.huge", "'n', 0/0", "'n', 1, -math.huge", "'max', 1.7e308"}) {
+    auto outcome = run(std::string{"alc.state.incr("} + sum + ")");
+    CAF_CHECK(outcome.error().find("is not a finite number")
+              != std::string::npos);
+    CAF_CHECK_EQUAL(outcome.state, state);
+  }
 }
 
 CAF_TEST(a namespace that could be a path is refused at first use) {

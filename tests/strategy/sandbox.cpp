@@ -152,7 +152,7 @@ CAF_TEST(what a script prints goes to its log) {
   auto outcome = run(R"lua(
     print("a", 1, 2.5, nil, true, "b\n")
     alc.log("warn", "careful")
-    io.stderr:write("oh ", "no")
+    io.stderr:write("oh ", "no\n")
   )lua");
   CAF_REQUIRE_EQUAL(outcome.logs.size(), 3u);
   CAF_CHECK_EQUAL(outcome.logs[0].message, "a\t1\t2.5\tnil\ttrue\tb");
@@ -192,6 +192,9 @@ CAF_TEST(the collector cannot be seen) {
   CAF_CHECK_EQUAL(value("collectgarbage('count')"), "0.0");
   CAF_CHECK_EQUAL(value("collectgarbage()"), "0");
   CAF_CHECK_EQUAL(value("collectgarbage('step')"), "true");
+  CAF_CHECK(contains(run("collectgarbage('bad')").error(),
+                     "bad argument #1 to 'collectgarbage' (invalid option "
+                     "'bad')"));
 }
 
 CAF_TEST(closing a variable works) {
