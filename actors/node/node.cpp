@@ -236,7 +236,15 @@ node_impl::behavior_type node(node_pointer self,
     [=](get_atom verb, const state_key& where) {
       return pass_on<state_value>(self, self->state.persistence, verb, where);
     },
-    [=](set_atom verb, const state_key& where, std::string& value) {
+    [=](set_atom verb, const state_key& where,
+        std::string& value) -> caf::result<std::uint64_t> {
+      auto limit = self->state.settings.strategy.max_state_bytes;
+      if (value.size() > limit)
+        return make_error(errc::too_large,
+                          fmt::format("the value of '{}' has {} bytes, more "
+                                      "than the {} that strategy.max-state "
+                                      "allows",
+                                      where.key, value.size(), limit));
       return pass_on<std::uint64_t>(self, self->state.persistence, verb, where,
                                     std::move(value));
     },

@@ -497,7 +497,8 @@ void resume_running(registry_pointer self, std::int64_t after) {
 // -- snapshots ----------------------------------------------------------------
 
 /// Puts the snapshots of sessions together, in their order.
-void gather(registry_pointer self, std::vector<std::string> ids,
+/// @param more whether there are others.
+void gather(registry_pointer self, std::vector<std::string> ids, bool more,
             snapshot_options options,
             caf::typed_response_promise<std::string> rp) {
   struct collection {
@@ -513,6 +514,7 @@ void gather(registry_pointer self, std::vector<std::string> ids,
       if (!part.is_null())
         sessions.push_back(std::move(part));
     json out{{"active_sessions", sessions.size()},
+             {"more", more},
              {"sessions", std::move(sessions)}};
     rp.deliver(out.dump());
   };
@@ -545,7 +547,7 @@ caf::result<std::string> snapshot_all(registry_pointer self,
     std::vector<std::string> ids;
     for (auto& summary : page.sessions)
       ids.push_back(summary.session_id);
-    gather(self, std::move(ids), options, rp);
+    gather(self, std::move(ids), page.more, options, rp);
   };
   auto refuse
     = [=](caf::error& error) mutable { rp.deliver(std::move(error)); };

@@ -132,7 +132,12 @@ expected<session_effects> session_state::restore(const stored_session& stored) {
 
 session_effects session_state::feed(ticket from, std::vector<answer> answers,
                                     feed_mode mode, std::int64_t now_ms) {
-  if (queue_.size() >= settings_.max_queued)
+  if (answers.empty())
+    emit(reply_refusal{from,
+                       {errc::invalid_argument,
+                        fmt::format("the feed of session '{}' has no answers",
+                                    view().session_id)}});
+  else if (queue_.size() >= settings_.max_queued)
     emit(reply_refusal{
       from,
       {errc::overloaded, fmt::format("session '{}' has {} requests waiting for "
@@ -147,6 +152,16 @@ session_effects session_state::feed(ticket from, std::vector<answer> answers,
 
 session_effects session_state::cancel(ticket from, cancel_reason reason,
                                       std::int64_t now_ms) {
+  if (reason.detail && reason.detail->size() > settings_.max_reason_bytes) {
+    emit(reply_refusal{
+      from,
+      {errc::too_large, fmt::format("the reason to cancel session '{}' has {} "
+                                    "bytes, more than the {} that "
+                                    "session.max-reason allows",
+                                    view().session_id, reason.detail->size(),
+                                    settings_.max_reason_bytes)}});
+    return take_effects();
+  }
   if (reason.detail && !is_utf8(*reason.detail)) {
     emit(reply_refusal{
       from,

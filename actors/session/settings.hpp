@@ -34,6 +34,8 @@ struct session_settings {
   std::uint64_t max_bytes = 256ull << 20;
   /// One answer.
   std::uint64_t max_response_bytes = 4ull << 20;
+  /// The reason of a cancel.
+  std::uint64_t max_reason_bytes = 64ull << 10;
   /// The text of a script.
   std::uint64_t max_code_bytes = 1ull << 20;
   /// The ctx of a script, as JSON.

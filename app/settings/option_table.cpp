@@ -183,6 +183,10 @@ std::vector<option> make_options() {
       [](s & x) -> auto& { return x.session.max_response_bytes; }, 1, 256 * mib,
       "One answer"),
     size(
+      "session.max-reason",
+      [](s & x) -> auto& { return x.session.max_reason_bytes; }, 1, mib,
+      "The reason of a cancel"),
+    size(
       "session.max-code",
       [](s & x) -> auto& { return x.session.max_code_bytes; }, 1, 256 * mib,
       "The text of a script"),

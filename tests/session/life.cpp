@@ -521,7 +521,8 @@ CAF_TEST(snapshots show what is asked for) {
 CAF_TEST(snapshots of all show those that have not ended) {
   CAF_CHECK_EQUAL(
     json::parse(*ask<std::string>(snapshot_atom::value, snapshot_options{})),
-    (json{{"active_sessions", 0}, {"sessions", json::array()}}));
+    (json{
+      {"active_sessions", 0}, {"more", false}, {"sessions", json::array()}}));
   auto a = paused("return alc.llm('q')");
   auto b = paused("return alc.llm('q')");
   run_code("return 1");
@@ -531,6 +532,34 @@ CAF_TEST(snapshots of all show those that have not ended) {
   CAF_CHECK_EQUAL(all["active_sessions"], 2);
   CAF_CHECK_EQUAL(all["sessions"][0]["session_id"], b);
   CAF_CHECK_EQUAL(all["sessions"][1]["session_id"], a);
+  CAF_CHECK_EQUAL(all["more"], false);
+}
+
+CAF_TEST(snapshots of all say when there are more than one page) {
+  settings.storage.max_page = 2;
+  restart();
+  for (int i = 0; i < 3; ++i)
+    paused("return alc.llm('q')");
+  auto all
+    = json::parse(*ask<std::string>(snapshot_atom::value, snapshot_options{}));
+  CAF_CHECK_EQUAL(all["active_sessions"], 2);
+  CAF_CHECK_EQUAL(all["more"], true);
+}
+
+CAF_TEST(a value of an operator has the limit that a script has) {
+  settings.strategy.max_state_bytes = 10;
+  restart();
+  state_key where{"default", "k"};
+  CAF_CHECK_EQUAL(code(ask<std::uint64_t>(set_atom::value, where,
+                                          std::string{"\"12345678\""})),
+                  "ok");
+  auto refused
+    = ask<std::uint64_t>(set_atom::value, where, std::string{"\"123456789\""});
+  CAF_CHECK_EQUAL(code(refused), "too_large");
+  CAF_CHECK(refused.error().message.find("strategy.max-state")
+            != std::string::npos);
+  CAF_CHECK_EQUAL(ask<state_value>(get_atom::value, where)->value,
+                  "\"12345678\"");
 }
 
 CAF_TEST(a transcript tells everything that was asked and answered) {

@@ -344,6 +344,28 @@ CAF_TEST(feeds behind a commit wait for it) {
   CAF_CHECK_EQUAL(feeds[second].session.queries.at(0).id, "q-2");
 }
 
+CAF_TEST(a feed without answers is refused wherever the session stands) {
+  pause_at({"a"});
+  auto paused = feed({});
+  CAF_CHECK_EQUAL(refusals[paused].code, errc::invalid_argument);
+  feed({{"q-0", "A"}});
+  auto running = feed({});
+  CAF_CHECK_EQUAL(refusals[running].code, errc::invalid_argument);
+}
+
+CAF_TEST(a reason to cancel has a limit) {
+  pause_at({"a"});
+  cancel_reason reason;
+  reason.detail = std::string(64 * 1'024 + 1, 'x');
+  perform(core.cancel(++tickets, reason, now));
+  CAF_CHECK_EQUAL(refusals[tickets].code, errc::too_large);
+  CAF_CHECK(!out);
+  reason.detail->pop_back();
+  perform(core.cancel(++tickets, reason, now));
+  write();
+  CAF_CHECK_EQUAL(views[tickets].phase, session_phase::cancelled);
+}
+
 CAF_TEST(no more requests wait than the limit allows) {
   settings.max_queued = 2;
   pause_at({"a", "b"});
