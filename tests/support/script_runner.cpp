@@ -4,6 +4,8 @@
 
 #include "messages/json.hpp"
 
+#include <stdexcept>
+
 namespace muster::test {
 
 namespace {
@@ -11,6 +13,22 @@ namespace {
 template <class T>
 const T* last_as(const history& events) {
   return std::get_if<T>(&events.back().body);
+}
+
+/// Lets a replay come to the pause at which the session stands.
+/// @returns how it failed, if it did.
+std::optional<failed_event> come_back(local_host& host) {
+  for (;;) {
+    auto report = host.advance();
+    if (std::holds_alternative<host_busy>(report))
+      continue;
+    if (std::holds_alternative<host_restored>(report))
+      return std::nullopt;
+    if (auto* step = std::get_if<strategy_step>(&report))
+      if (auto* failure = std::get_if<failed_event>(&step->end))
+        return *failure;
+    throw std::runtime_error{"a replay did not stop where the session stands"};
+  }
 }
 
 } // namespace
@@ -38,6 +56,12 @@ std::vector<std::string> script_outcome::prompts() const {
       for (auto& q : pause->queries)
         out.push_back(q.prompt);
   return out;
+}
+
+std::string comparable(history events) {
+  for (auto& event : events)
+    event.at_ms = 0;
+  return encode_history(events, "hash");
 }
 
 // -- script_runner ------------------------------------------------------------
@@ -70,12 +94,12 @@ script_outcome script_runner::run(session_spec spec) {
   out.state = state;
   out.events.push_back({wall_ms, spawned_event{std::move(spec), seed, "test"}});
   sources.clear();
-  auto host = make_host();
-  auto start = [&] {
-    host->start({"s-test", out.events, sources, out.logs.size(), {}});
-  };
+  auto host = make_host(out, out.events);
   auto note = [&](auto&& body) { out.events.push_back({wall_ms, body}); };
-  start();
+  auto replace = [&] {
+    before_replay();
+    host = make_host(out, out.events);
+  };
   while (out.slices < max_slices) {
     auto report = host->advance();
     for (auto& line : host->take_logs())
@@ -108,23 +132,22 @@ script_outcome script_runner::run(session_spec spec) {
     std::vector<answered_event> answers;
     for (auto& q : pause->queries)
       answers.push_back(answer(q));
-    if (replays) {
-      // First with no answer at all, then with one after the other.
-      for (auto& a : answers) {
-        host = make_host();
-        start();
-        while (std::holds_alternative<host_busy>(host->advance())) {
-          // nop
-        }
-        note(a);
-      }
-      host = make_host();
-      start();
-    } else {
+    if (!replays) {
       for (auto& a : answers)
         note(a);
       host->answer(std::move(answers));
+      continue;
     }
+    // First with no answer at all, then with one after the other.
+    for (auto& a : answers) {
+      replace();
+      if (auto failure = come_back(*host)) {
+        note(*failure);
+        return out;
+      }
+      note(a);
+    }
+    replace();
   }
   out.events.push_back(
     {wall_ms, failed_event{
@@ -133,10 +156,9 @@ script_outcome script_runner::run(session_spec spec) {
 }
 
 host_report script_runner::replay(const script_outcome& past) {
-  auto host = make_host();
   auto events = past.events;
   events.pop_back(); // how it ended is what the replay is to find out
-  host->start({"s-test", std::move(events), sources, past.logs.size(), {}});
+  auto host = make_host(past, std::move(events));
   for (;;) {
     auto report = host->advance();
     if (auto* call = std::get_if<host_call>(&report))
@@ -146,10 +168,13 @@ host_report script_runner::replay(const script_outcome& past) {
   }
 }
 
-std::unique_ptr<local_host> script_runner::make_host() {
-  return std::make_unique<local_host>(
+std::unique_ptr<local_host>
+script_runner::make_host(const script_outcome& past, history events) {
+  auto host = std::make_unique<local_host>(
     settings, strategy_clocks{[this] { return wall_ms += wall_step; },
                               [this] { return wall_ms += wall_step; }});
+  host->start({"s-test", std::move(events), sources, past.logs.size(), {}});
+  return host;
 }
 
 host_result

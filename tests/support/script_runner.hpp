@@ -35,6 +35,9 @@ struct script_outcome {
   [[nodiscard]] std::vector<std::string> prompts() const;
 };
 
+/// A history as text, without its times, which nothing depends on.
+[[nodiscard]] std::string comparable(history events);
+
 /// Runs scripts on a local host, with answers and a state that a test gives.
 class script_runner {
 public:
@@ -58,8 +61,12 @@ public:
 
   std::string seed = "00112233445566778899aabbccddeeff";
 
-  /// Throw the machine away behind every event, and replay.
+  /// Throw the machine away behind every event, and replay. The old one lives
+  /// until the new one is built: the two have no address in common.
   bool replays = false;
+
+  /// Called before each replay; may change what must make no difference.
+  std::function<void()> before_replay = [] {};
 
   /// Slices after which a script counts as endless.
   std::uint64_t max_slices = 20'000;
@@ -84,7 +91,9 @@ public:
 private:
   [[nodiscard]] script_outcome run(session_spec spec);
 
-  std::unique_ptr<local_host> make_host();
+  /// A host that begins with what happened so far.
+  std::unique_ptr<local_host> make_host(const script_outcome& past,
+                                        history events);
 
   host_result look_up(const host_call& call,
                       const std::map<std::string, std::string>& values) const;

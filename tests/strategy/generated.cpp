@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define CAF_SUITE strategy.generated
+
+#include "tests/strategy/generated_run.hpp"
+#include "tests/strategy/switches.hpp"
+#include "tests/support/suite.hpp"
+
+#include <map>
+#include <string>
+
+using namespace muster::test;
+
+namespace {
+
+/// What the programs must have done, and how often at least. If little happens,
+/// little is proven.
+const std::map<std::string, std::uint64_t> wanted{
+  {"a batch", 500},
+  {"a call of a closure", 5'000},
+  {"a call with a handler", 1'000},
+  {"a caught error", 2'000},
+  {"a change of a map", 2'000},
+  {"a clock", 2'000},
+  {"a comparison", 20'000},
+  {"a coroutine", 5'000},
+  {"a coroutine that is closed", 500},
+  {"a format", 1'000},
+  {"a jump", 1'000},
+  {"a loaded chunk", 200},
+  {"a look at the depth", 200},
+  {"a match", 1'000},
+  {"a module", 500},
+  {"a place that cannot wait", 1'000},
+  {"a protected call", 2'000},
+  {"a query in a bare coroutine", 200},
+  {"a query in a closing variable", 100},
+  {"a query in a closure", 200},
+  {"a query in a comparator", 100},
+  {"a query in a coroutine", 500},
+  {"a query in a method", 200},
+  {"a query in a nested coroutine", 500},
+  {"a query in a place that cannot wait", 200},
+  {"a query in a protected call", 500},
+  {"a query in a replacement", 100},
+  {"a query in a traversal", 200},
+  {"a query in an update", 50},
+  {"a query in the script", 1'000},
+  {"a recursive call", 2'000},
+  {"a replacement", 5'000},
+  {"a resume", 5'000},
+  {"a sort of a list", 500},
+  {"a sort with a comparator", 1'000},
+  {"a step of next", 5'000},
+  {"a step of pairs", 10'000},
+  {"a turn of a loop", 10'000},
+  {"a variable that is closed", 1'000},
+  {"a yield", 500},
+  {"an error at the end", 100},
+  {"an update of shared state", 500},
+  {"keys that have no order", 100},
+  {"parallel queries", 200},
+  {"random numbers", 1'000},
+  {"shared state", 2'000},
+  {"varargs", 1'000},
+  {"JSON", 500},
+  {"__index", 500},
+  {"__lt", 500},
+  {"__pairs", 500},
+  {"__tostring", 500},
+};
+
+} // namespace
+
+CAF_TEST(two thousand generated programs come out the same with a replay
+           behind every event) {
+  std::map<std::string, std::uint64_t> hits;
+  std::uint64_t pauses = 0;
+  std::uint64_t replays = 0;
+  int returned = 0;
+  for (std::uint64_t seed = 1; seed <= 2'000; ++seed) {
+    auto run = run_generated(seed);
+    if (run.fault)
+      CAF_ERROR("seed " << seed << ": " << *run.fault
+                        << "; for its text and events: replay --trace "
+                        << seed);
+    CAF_CHECK(run.events.size() > 0);
+    for (auto& [what, count] : run.hits)
+      hits[what] += count;
+    pauses += run.pauses;
+    replays += run.replays;
+    returned += run.returned ? 1 : 0;
+  }
+  CAF_MESSAGE(pauses << " pauses, " << replays << " replays, " << returned
+                     << " programs returned");
+  CAF_CHECK(pauses > 2'000u * 4);
+  CAF_CHECK(replays > 2'000u * 8);
+  CAF_CHECK(returned > 1'200 && returned < 1'900);
+  for (auto& [what, least] : wanted)
+    if (hits[what] < least)
+      CAF_ERROR("too few: " << what << ", only " << hits[what]);
+}
+
+CAF_TEST(a seed gives the same program and the same run every time) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    auto first = run_generated(seed);
+    auto second = run_generated(seed);
+    CAF_CHECK(first.program.size() > 1'000u);
+    CAF_CHECK_EQUAL(first.program, second.program);
+    CAF_CHECK_EQUAL(first.events, second.events);
+  }
+}
+
+CAF_TEST(generated programs notice what is switched off) {
+  for (auto* name : {"pairs", "tostring", "coroutine.wrap", "os.clock"}) {
+    changed_machines stock{[=](lua_State* lua) { put_back(lua, {name}); }};
+    int noticed = 0;
+    for (std::uint64_t seed = 1; seed <= 60; ++seed)
+      noticed += run_generated(seed).fault ? 1 : 0;
+    CAF_MESSAGE("with stock " << name << ": noticed by " << noticed
+                              << " of 60 programs");
+    CAF_CHECK(noticed > 0);
+  }
+}
