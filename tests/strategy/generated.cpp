@@ -72,8 +72,8 @@ const std::map<std::string, std::uint64_t> wanted{
 
 } // namespace
 
-CAF_TEST(two thousand generated programs come out the same with a replay
-           behind every event) {
+CAF_TEST(two thousand generated programs come out the same with a replay behind
+           every event) {
   std::map<std::string, std::uint64_t> hits;
   std::uint64_t pauses = 0;
   std::uint64_t replays = 0;

@@ -35,6 +35,7 @@ void collect_otherwise(lua_State* lua, std::uint64_t how) {
       break;
     case 2:
       lua_gc(lua, LUA_GCINC, 100, 400, 4);
+      lua_gc(lua, LUA_GCCOLLECT);
       break;
     default:
       break;

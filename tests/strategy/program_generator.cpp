@@ -193,8 +193,7 @@ std::string program_generator::text(int depth) {
     case 8:
       return fmt::format("({}):rep({}, '-')", sub(), roll(4));
     case 9:
-      return fmt::format("({}:gsub('%a', '<%0>'))",
-                         fmt::format("({})", sub()));
+      return fmt::format("({}:gsub('%a', '<%0>'))", fmt::format("({})", sub()));
     case 10:
       return fmt::format("table.concat({}, ',')", any(kind::list));
     case 11:

@@ -23,11 +23,11 @@ void program_generator::write_variable() {
                           integer(1), one_of({"5", "nil", "#{}", "7, 7, 8"})));
       break;
     default: {
-      auto map = declare(kind::map,
-                         fmt::format("{{k1 = {}, [{}] = {}, [{}] = {}, "
-                                     "nested = {{x = {}}}}}",
-                                     value(), key(), value(), key(), value(),
-                                     integer(1)));
+      auto map
+        = declare(kind::map, fmt::format("{{k1 = {}, [{}] = {}, [{}] = {}, "
+                                         "nested = {{x = {}}}}}",
+                                         value(), key(), value(), key(),
+                                         value(), integer(1)));
       line("for i = 1, {} do {}['k' .. i * {} % 31] = i end", roll(25), map,
            1 + roll(30));
     }
@@ -150,8 +150,8 @@ void program_generator::write_sort() {
     block_in("a comparator");
     close();
   }
-  line("return {}", one_of({"a.key < b.key", "a.key > b.key",
-                            "a.key < b.key", "math.random(2) == 1"}));
+  line("return {}", one_of({"a.key < b.key", "a.key > b.key", "a.key < b.key",
+                            "math.random(2) == 1"}));
   close();
   line("hit('a sort with a comparator')");
   if (chance(30))
@@ -310,8 +310,9 @@ void program_generator::write_xpcall() {
   open("end, function(problem)");
   line("hit('a handler')");
   line("say(problem, debug.traceback('trace'))");
-  line("return {}", one_of({"problem", "{problem}", "shown(problem)",
-                            "nil, problem", "debug.traceback(shown(problem))"}));
+  line("return {}",
+       one_of({"problem", "{problem}", "shown(problem)", "nil, problem",
+               "debug.traceback(shown(problem))"}));
   close(fmt::format("end, {}))", integer(0)));
 }
 
@@ -505,8 +506,8 @@ void program_generator::write_unyieldable() {
   auto prompt = text(1);
   line("hit('a place that cannot wait')");
   line("local function try() return {} end",
-       one_of({"ask('no', 'a place that cannot wait')",
-               "alc.state.get('a')", "shown(os.time())", "require('kit.deep')",
+       one_of({"ask('no', 'a place that cannot wait')", "alc.state.get('a')",
+               "shown(os.time())", "require('kit.deep')",
                "coroutine.wrap(function() return ask('no', 'a place that "
                "cannot wait') end)()"}));
   line("say({}, pcall(function() {} end))", prompt,
@@ -522,10 +523,9 @@ void program_generator::write_unyieldable() {
 
 void program_generator::write_gsub() {
   auto subject = text();
-  open(fmt::format("say((shown({}) .. ' ab cd'):gsub('{}', function(...)",
-                   subject,
-                   one_of({"%a+", "(%w)(%w)", ".", "()%s", "%f[%w]%w+", "^%a",
-                           "[^ ]*"})));
+  open(fmt::format(
+    "say((shown({}) .. ' ab cd'):gsub('{}', function(...)", subject,
+    one_of({"%a+", "(%w)(%w)", ".", "()%s", "%f[%w]%w+", "^%a", "[^ ]*"})));
   line("if spent() then return nil end");
   line("hit('a replacement')");
   if (chance(60))
@@ -626,12 +626,12 @@ void program_generator::write_random() {
 
 void program_generator::write_clock() {
   line("hit('a clock')");
-  line("say({})", one_of({"os.time()", "os.clock()", "alc.time()",
-                          "os.date('%c')", "os.date('!%H:%M:%S', os.time())",
-                          "os.time({year = 2000, month = 13, day = 40})",
-                          "alc.json_encode(alc.budget_remaining())",
-                          "alc.budget_check()", "os.getenv('HOME')",
-                          "collectgarbage('count')"}));
+  line("say({})",
+       one_of({"os.time()", "os.clock()", "alc.time()", "os.date('%c')",
+               "os.date('!%H:%M:%S', os.time())",
+               "os.time({year = 2000, month = 13, day = 40})",
+               "alc.json_encode(alc.budget_remaining())", "alc.budget_check()",
+               "os.getenv('HOME')", "collectgarbage('count')"}));
 }
 
 void program_generator::write_state() {

@@ -174,8 +174,8 @@ CAF_TEST(addresses are others in every machine) {
   differs_only_without("local t = {} return alc.llm(('%s'):format(t))",
                        stock({"string.format"}));
   differs_only_without(
-    "local ok, caught = pcall(error, print) return alc.llm(tostring(caught))",
-    stock({"tostring", "print"}));
+    "local ok, caught = pcall(error, {}) return alc.llm(tostring(caught))",
+    stock({"tostring"}));
   differs_only_without(
     "local t = {} return alc.llm(select(2, pcall(string.format, '%p', t)))",
     stock({"string.format"}));
@@ -230,10 +230,12 @@ namespace {
 
 /// Lets machines collect garbage at other times: all the time, or never.
 void collect_by_turns(lua_State* lua, int machine) {
-  if (machine % 2 == 0)
+  if (machine % 2 == 0) {
     lua_gc(lua, LUA_GCSTOP);
-  else
+  } else {
     lua_gc(lua, LUA_GCINC, 1, 1'000, 30);
+    lua_gc(lua, LUA_GCCOLLECT);
+  }
 }
 
 const char* weak_values = R"lua(
@@ -273,6 +275,19 @@ CAF_TEST(when garbage is collected is nowhere promised) {
   }
 }
 
+CAF_TEST(a table that becomes weak later is left to the digest) {
+  // `setmetatable` cannot know what is written into a metatable afterwards.
+  diverges(R"lua(
+    local mt = {}
+    local weak = setmetatable({}, mt)
+    mt.__mode = "v"
+    weak[1] = {}
+    for i = 1, 100 do local garbage = {i} end
+    return alc.llm(weak[1] and "kept" or "collected")
+  )lua",
+           collect_by_turns);
+}
+
 CAF_TEST(a limit that is caught is not hit by a replay) {
   settings.max_memory_bytes = 4 << 20;
   using row = std::pair<const char*, const char*>;
@@ -294,7 +309,7 @@ CAF_TEST(a limit that is caught is not hit by a replay) {
   }
 }
 
-CAF_TEST(a replay that minds limits breaks one that the first run had not) {
+CAF_TEST(a replay that minds limits breaks one that the first run had not ) {
   auto code = "for i = 1, 50000 do end return alc.llm('q')";
   before_replay = [&] { settings.max_instructions = 10'000; };
   auto enough = settings.max_instructions;
@@ -302,7 +317,8 @@ CAF_TEST(a replay that minds limits breaks one that the first run had not) {
   settings.max_instructions = enough;
   auto outcome = run_changed(
     code, [](lua_State* lua, int) { machine::of(lua).go_live(); });
-  CAF_CHECK(outcome.error().starts_with("strategy.max-instructions"));
+  CAF_CHECK(outcome.error().find("strategy.max-instructions")
+            != std::string::npos);
 }
 
 // -- turns --------------------------------------------------------------------
@@ -321,7 +337,8 @@ const char* long_coroutine = R"lua(
 
 const char* long_wrap = R"lua(
   local f = coroutine.wrap(function() for i = 1, 50000 do end return "end" end)
-  return alc.llm("got " .. tostring(f()))
+  local got = f()
+  return alc.llm("got " .. tostring(got))
 )lua";
 
 } // namespace
@@ -334,7 +351,9 @@ CAF_TEST(the end of a slice looks like a yield) {
   });
   is_steady(long_wrap);
   auto outcome = run_changed(long_wrap, stock({"coroutine.wrap"}));
-  CAF_CHECK_EQUAL(outcome.prompts().at(0), "got nil");
+  auto prompts = outcome.prompts();
+  CAF_REQUIRE_EQUAL(prompts.size(), 1u);
+  CAF_CHECK_EQUAL(prompts[0], "got nil");
 }
 
 CAF_TEST(a query in a coroutine goes to whoever resumed it) {
@@ -368,10 +387,8 @@ CAF_TEST(a query where nothing can wait is asked at the next yield) {
       machine_asks wish;
       wish.queries.emplace_back();
       wish.queries.back().prompt = luaL_checkstring(l, 1);
-      return machine::of(l).suspend(l, std::move(wish),
-                                    [](lua_State*, int, lua_KContext) {
-                                      return 0;
-                                    });
+      return machine::of(l).suspend(
+        l, std::move(wish), [](lua_State*, int, lua_KContext) { return 0; });
     });
   });
   CAF_CHECK_EQUAL(unchecked.prompts().size(), 1u);
@@ -379,30 +396,51 @@ CAF_TEST(a query where nothing can wait is asked at the next yield) {
 }
 
 CAF_TEST(a loop in C is not counted) {
-  settings.max_instructions = 200'000;
   using row = std::pair<const char*, const char*>;
   for (auto [code, name] :
-       {row{"table.move({}, 1, 1000000, 2) return 1", "table.move"},
-        row{"local t = setmetatable({}, {__index = string.rep, __len = "
-            "function() return 300000 end}) return #table.concat({''}, '', 1, "
-            "1) + (pcall(table.insert, setmetatable({}, {__len = function() "
-            "return 1000000 end, __newindex = rawlen}), 1, 1) and 0 or 0)",
+       {row{"table.move({}, 1, 1000000, 2)", "table.move"},
+        row{"table.insert(setmetatable({}, {__len = function() return 1000000 "
+            "end}), 1, 1)",
             "table.insert"},
-        row{"return ('a'):rep(19):find(('a?'):rep(19) .. ('a'):rep(19) .. 'b')",
+        row{"table.remove(setmetatable({}, {__len = function() return 1000000 "
+            "end}), 1)",
+            "table.remove"},
+        row{"local s = ('a'):rep(19) "
+            "s:find(('a?'):rep(19) .. ('a'):rep(19) .. 'b')",
             "string.find"},
-        row{"return ('a'):rep(19):match(('a?'):rep(19) .. ('a'):rep(19) .. "
-            "'b')",
+        row{"local s = ('a'):rep(19) "
+            "s:match(('a?'):rep(19) .. ('a'):rep(19) .. 'b')",
             "string.match"},
-        row{"return ('a'):rep(19):gsub(('a?'):rep(19) .. ('a'):rep(19) .. 'b', "
-            "'')",
+        row{"local s = ('a'):rep(19) "
+            "s:gmatch(('a?'):rep(19) .. ('a'):rep(19) .. 'b')()",
+            "string.gmatch"},
+        row{"local s = ('a'):rep(19) "
+            "s:gsub(('a?'):rep(19) .. ('a'):rep(19) .. 'b', '')",
             "string.gsub"}}) {
     CAF_MESSAGE(code);
-    auto outcome = run(code);
-    CAF_CHECK(outcome.slices > 0);
-    CAF_CHECK(outcome.error().starts_with("strategy.max-instructions"));
-    auto unseen = run_changed(code, stock({name}));
-    CAF_CHECK_EQUAL(unseen.slices, 0u);
-    CAF_CHECK_EQUAL(unseen.error(), "");
+    settings = {};
+    auto goes_on = std::string{code} + " for i = 1, 2000 do end";
+    CAF_CHECK(run(goes_on).slices > 0);
+    CAF_CHECK_EQUAL(run_changed(goes_on, stock({name})).slices, 0u);
+    settings.max_instructions = 200'000;
+    CAF_CHECK(run(code).error().starts_with("strategy.max-instructions"));
+    CAF_CHECK_EQUAL(run_changed(code, stock({name})).error(), "");
+  }
+}
+
+CAF_TEST(a loop in C has no bound) {
+  // A little more than what is allowed: none of it stops by itself.
+  using row = std::pair<const char*, const char*>;
+  for (auto [code, name] :
+       {row{"return select(2, pcall(table.move, {}, 1, 10000001, 2))",
+            "table.move"},
+        row{"return select(2, pcall(table.remove, setmetatable({}, {__len = "
+            "function() return 10000002 end}), 1))",
+            "table.remove"}}) {
+    CAF_CHECK(run(code).result().find("too many elements")
+              != std::string::npos);
+    CAF_CHECK(run_changed(code, stock({name})).result().find("too many")
+              == std::string::npos);
   }
 }
 
@@ -443,10 +481,9 @@ CAF_TEST(a decision about a budget that is not recorded is another) {
 }
 
 CAF_TEST(a read of the shared state that is not recorded is another) {
-  differs_only_without("return alc.llm('state ' .. alc.state.get('key', 0))",
-                       [](lua_State* lua, int) {
-                         put(lua, "alc.state.get", unrecorded_clock);
-                       });
+  differs_only_without(
+    "return alc.llm('state ' .. alc.state.get('key', 0))",
+    [](lua_State* lua, int) { put(lua, "alc.state.get", unrecorded_clock); });
 }
 
 CAF_TEST(the environment is another) {
@@ -454,16 +491,19 @@ CAF_TEST(the environment is another) {
     setenv("TZ", zone, 1);
     tzset();
   };
-  set_zone("UTC0");
   before_replay = [&] { set_zone("XYZ-7"); };
-  differs_only_without("return alc.llm(tostring(os.getenv('TZ')))",
-                       stock({"os.getenv"}));
-  set_zone("UTC0");
-  differs_only_without("return alc.llm(os.date('%H', 0))", stock({"os.date"}));
-  set_zone("UTC0");
-  differs_only_without(
-    "return alc.llm(tostring(os.time({year = 2000, month = 1, day = 1})))",
-    stock({"os.time"}));
+  using row = std::pair<const char*, const char*>;
+  for (auto [code, name] :
+       {row{"return alc.llm(tostring(os.getenv('TZ')))", "os.getenv"},
+        row{"return alc.llm(os.date('%H', 0))", "os.date"},
+        row{"return alc.llm(tostring(os.time({year = 2000, month = 1, day = "
+            "1})))",
+            "os.time"}}) {
+    set_zone("UTC0");
+    is_steady(code);
+    set_zone("UTC0");
+    diverges(code, stock({name}));
+  }
   set_zone("UTC0");
 }
 
@@ -503,7 +543,7 @@ CAF_TEST(a script changes the language of the whole process) {
 
 CAF_TEST(a module is what its file is now) {
   settings.packages = {folder.string()};
-  auto code = "return alc.llm(require('kit'))";
+  auto code = "local kit = require('kit') return alc.llm(kit)";
   write("kit.lua", "return 'as it was'");
   before_replay = [&] { write("kit.lua", "return 'as it is'"); };
   is_steady(code);

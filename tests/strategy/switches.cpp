@@ -17,12 +17,12 @@ thread_local std::function<void(lua_State*)> change_machine;
 // -- what the linker knows ----------------------------------------------------
 
 /// `muster::lua::open_alc`, which a machine calls last.
-void open_last(lua_State* lua)
-  __asm__("__real__ZN6muster3lua8open_alcEP9lua_State");
+void open_last(lua_State* lua) __asm__(
+  "__real__ZN6muster3lua8open_alcEP9lua_State");
 
 /// What machines call instead.
-void open_last_and_change(lua_State* lua)
-  __asm__("__wrap__ZN6muster3lua8open_alcEP9lua_State");
+void open_last_and_change(lua_State* lua) __asm__(
+  "__wrap__ZN6muster3lua8open_alcEP9lua_State");
 
 void open_last_and_change(lua_State* lua) {
   open_last(lua);
@@ -91,12 +91,12 @@ void push_stock_library(lua_State* lua, const std::string& name) {
 
 changed_machines::changed_machines(std::function<void(lua_State*)> change)
   : outside_(change_machine) {
-  change_machine = [outside = outside_, change = std::move(change)](
-                     lua_State* lua) {
-    if (outside)
-      outside(lua);
-    change(lua);
-  };
+  change_machine
+    = [outside = outside_, change = std::move(change)](lua_State* lua) {
+        if (outside)
+          outside(lua);
+        change(lua);
+      };
 }
 
 changed_machines::~changed_machines() {

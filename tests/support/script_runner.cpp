@@ -168,8 +168,8 @@ host_report script_runner::replay(const script_outcome& past) {
   }
 }
 
-std::unique_ptr<local_host>
-script_runner::make_host(const script_outcome& past, history events) {
+std::unique_ptr<local_host> script_runner::make_host(const script_outcome& past,
+                                                     history events) {
   auto host = std::make_unique<local_host>(
     settings, strategy_clocks{[this] { return wall_ms += wall_step; },
                               [this] { return wall_ms += wall_step; }});
