@@ -9,7 +9,7 @@ namespace {
 /// What every program begins with. `spent` ends its loops, `ask` its queries,
 /// and `hit` the few that do far too much nevertheless.
 constexpr std::string_view prelude = R"lua(
-local fuel, work, asked, hits, out = 150, 1500, 0, {}, {}
+local fuel, work, asked, hits, out = 100, 900, 0, {}, {}
 
 local function hit(what)
   hits[what] = (hits[what] or 0) + 1
@@ -60,11 +60,11 @@ program_generator::program_generator(std::uint64_t seed, bool nests)
 // -- the whole ----------------------------------------------------------------
 
 std::string program_generator::program() {
-  line("local most = {}", 3 + roll(8));
+  line("local most = {}", 3 + roll(5));
   code_ += prelude;
   open("local function main(...)");
-  auto count = 6 + roll(10);
-  left_ = 70;
+  auto count = 5 + roll(8);
+  left_ = 45;
   for (std::uint64_t i = 0; i < count; ++i)
     write_statement();
   if (chance(12)) {
