@@ -269,6 +269,9 @@ auto database::in_transaction(F f) -> expected<decltype(f())> {
     write_meta();
     parts_->end->run();
     ++syncs_;
+    look_for_files();
+    if (broken_)
+      return tl::unexpected<failure>{*broken_};
     return result;
   } catch (const sqlite::error& e) {
     meta_ = before;
@@ -711,6 +714,15 @@ void database::checkpoint_if_due() {
     if (sqlite::is_final(e))
       broken_ = sqlite::to_failure(e, path_);
   }
+}
+
+void database::look_for_files() {
+  if (!broken_ && parts_->db.is_gone())
+    broken_ = {errc::storage_failed,
+               fmt::format("'{}' or its log was removed or replaced while the "
+                           "node was running, and nobody would find what is "
+                           "written there; the node stops",
+                           path_)};
 }
 
 std::uint64_t database::count(session_phase phase) const {

@@ -99,6 +99,10 @@ public:
   /// Copies the write-ahead log into the database if it has grown.
   void checkpoint_if_due();
 
+  /// Notes if the files have lost their names: whatever they are given from
+  /// then on is lost.
+  void look_for_files();
+
   /// Reads the whole file and compares what must agree.
   [[nodiscard]] expected<void> check();
 

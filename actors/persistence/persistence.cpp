@@ -283,8 +283,10 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
     },
     // -- the node -------------------------------------------------------------
     [=](report_atom) {
+      self->state.disk->database->look_for_files();
       self->send(self->state.sink, report_atom::value, "storage",
                  self->state.status());
+      stop_if_broken(self);
     },
     [=](stop_atom) -> caf::result<caf::ok_atom> {
       flush(self);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 
 namespace muster::sqlite {
 
@@ -204,17 +205,19 @@ bool connection::is_read_only() const {
 
 bool connection::is_log_alone() const {
   sqlite3_file* file = nullptr;
-  sqlite3_vfs* files = nullptr;
   check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_FILE_POINTER,
                              &file));
-  check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_VFS_POINTER,
-                             &files));
   sqlite3_int64 size = 0;
   check(file->pMethods->xFileSize(file, &size));
-  auto* log = sqlite3_filename_wal(sqlite3_db_filename(handle_.get(), "main"));
-  int has_log = 0;
-  check(files->xAccess(files, log, SQLITE_ACCESS_EXISTS, &has_log));
-  return size == 0 && has_log != 0;
+  return size == 0 && has_log();
+}
+
+bool connection::is_gone() const {
+  // A file system that cannot say is believed.
+  int has_moved = 0;
+  std::ignore = sqlite3_file_control(handle_.get(), "main",
+                                     SQLITE_FCNTL_HAS_MOVED, &has_moved);
+  return has_moved != 0 || (log_pages_ > 0 && !has_log());
 }
 
 bool connection::in_transaction() const {
@@ -227,6 +230,16 @@ void connection::checkpoint() {
   check(sqlite3_wal_checkpoint_v2(handle_.get(), nullptr,
                                   SQLITE_CHECKPOINT_PASSIVE, &pages, &copied));
   log_pages_ = static_cast<std::uint64_t>(pages - copied);
+}
+
+bool connection::has_log() const {
+  sqlite3_vfs* files = nullptr;
+  check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_VFS_POINTER,
+                             &files));
+  auto* log = sqlite3_filename_wal(sqlite3_db_filename(handle_.get(), "main"));
+  int found = 0;
+  check(files->xAccess(files, log, SQLITE_ACCESS_EXISTS, &found));
+  return found != 0;
 }
 
 void connection::check(int code) const {

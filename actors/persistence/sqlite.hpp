@@ -110,6 +110,11 @@ public:
   /// had; SQLite would take it for a new one and delete the log.
   [[nodiscard]] bool is_log_alone() const;
 
+  /// Whether the file, or the log with what was not copied yet, has lost its
+  /// name or given it to another: it can be written to and synced as before,
+  /// and nobody will ever find what was written.
+  [[nodiscard]] bool is_gone() const;
+
   /// Whether a transaction is open.
   [[nodiscard]] bool in_transaction() const;
 
@@ -126,6 +131,9 @@ public:
   void checkpoint();
 
 private:
+  /// Whether a write-ahead log that is not empty stands beside the file.
+  [[nodiscard]] bool has_log() const;
+
   void check(int code) const;
 
   static int on_commit(void* self, sqlite3*, const char*, int pages);

@@ -514,6 +514,40 @@ CAF_TEST(a failed sync is final) {
   CAF_CHECK(commit(request("s-1", row, 2)));
 }
 
+CAF_TEST(what is written to a file that is gone is not acknowledged) {
+  // Whoever has a file open can write to it and sync it all the same.
+  for (auto* name : {"/state/sessions.db", "/state/sessions.db-wal"}) {
+    CAF_MESSAGE(name);
+    fixture each;
+    auto row = each.create("s-1");
+    CAF_CHECK_EQUAL(each.disk.remove(name), 0);
+    auto ack = each.commit(each.request("s-1", row, 2));
+    CAF_REQUIRE(!ack);
+    CAF_CHECK_EQUAL(code(ack.error()), "storage_failed");
+    CAF_CHECK(ack.error().message.find("/state/sessions.db") == 1);
+    CAF_CHECK(each.db->broken());
+    CAF_CHECK(!each.db->set(counter, "1"));
+  }
+}
+
+CAF_TEST(a file that has another in its place is as good as gone) {
+  auto row = create("s-1");
+  disk.rename("/state/sessions.db", "/state/old.db");
+  disk.set_contents("/state/sessions.db", "");
+  CAF_CHECK(!db->set(counter, "1"));
+  CAF_CHECK(!commit(request("s-1", row, 2)));
+}
+
+CAF_TEST(a file that is gone is noticed without a write) {
+  create("s-1");
+  db->look_for_files();
+  CAF_CHECK(!db->broken());
+  CAF_CHECK_EQUAL(disk.remove("/state/sessions.db"), 0);
+  db->look_for_files();
+  CAF_REQUIRE(db->broken());
+  CAF_CHECK_EQUAL(code(*db->broken()), "storage_failed");
+}
+
 CAF_TEST(a full disk refuses and takes again when there is room) {
   auto row = create("s-1");
   disk.capacity = 200'000;

@@ -276,7 +276,13 @@ private:
       *out = 0;
       return SQLITE_OK;
     };
-    m.xFileControl = [](sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; };
+    m.xFileControl = [](sqlite3_file* f, int what, void* out) {
+      if (what != SQLITE_FCNTL_HAS_MOVED)
+        return SQLITE_NOTFOUND;
+      auto& file = of(f);
+      *static_cast<int*>(out) = file.disk->is_in_place(*file.handle) ? 0 : 1;
+      return SQLITE_OK;
+    };
     m.xSectorSize = [](sqlite3_file*) { return 4096; };
     m.xDeviceCharacteristics = [](sqlite3_file*) {
       // A write that is torn changes no byte outside of it, as on real disks.
@@ -583,6 +589,11 @@ int simulated_disk::sync_folder(const std::string& path) {
 
 bool simulated_disk::exists(const std::string& path) const {
   return live_.contains(path);
+}
+
+bool simulated_disk::is_in_place(const file_handle& handle) const {
+  auto i = live_.find(handle.path);
+  return i != live_.end() && i->second == handle.what;
 }
 
 std::uint64_t simulated_disk::size_of(const file_handle& handle) const {

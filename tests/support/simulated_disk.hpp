@@ -168,6 +168,9 @@ public:
 
   [[nodiscard]] bool exists(const std::string& path) const;
 
+  /// Whether an open file still has the name that it was opened by.
+  [[nodiscard]] bool is_in_place(const file_handle& handle) const;
+
   [[nodiscard]] std::uint64_t size_of(const file_handle& handle) const;
 
   std::mt19937_64 random;
