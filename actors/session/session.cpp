@@ -4,6 +4,8 @@
 
 #include "actors/session/snapshot.hpp"
 
+#include "messages/hash.hpp"
+#include "messages/json.hpp"
 #include "messages/session_json.hpp"
 
 #include <fmt/format.h>
@@ -219,6 +221,33 @@ void start_host(session_pointer self, strategy_start what) {
   tell_about_machine(self);
 }
 
+/// A text that a session needs, as it was when it was loaded first.
+expected<std::string> text_of(const stored_session& stored,
+                              const std::string& hash) {
+  auto& all = stored.sources;
+  auto i = std::find_if(all.begin(), all.end(),
+                        [&](auto& x) { return x.hash == hash; });
+  if (i == all.end() || sha256(i->text) != hash)
+    return fail(errc::registry_corrupted,
+                fmt::format("a text that session '{}' needs is {} on disk: its "
+                            "script or a module with the hash {}",
+                            stored.session_id,
+                            i == all.end() ? "missing" : "damaged", hash));
+  return i->text;
+}
+
+/// The hash of a module that a script loaded; empty for all other events.
+std::string module_in(const history_event& event) {
+  auto* effect = std::get_if<effect_event>(&event.body);
+  if (effect == nullptr || effect->kind != "source")
+    return {};
+  auto result = json::parse(effect->result, nullptr, false);
+  if (!result.is_object() || !result.contains("hash")
+      || !result["hash"].is_string())
+    return {};
+  return result["hash"];
+}
+
 /// The history of a stored session, with the text of its script put back.
 expected<strategy_start> assemble(const stored_session& stored) {
   strategy_start what;
@@ -228,15 +257,15 @@ expected<strategy_start> assemble(const stored_session& stored) {
     if (!events)
       return tl::unexpected<failure>{events.error()};
     if (!code_hash.empty()) {
-      auto i = std::find_if(stored.sources.begin(), stored.sources.end(),
-                            [&](auto& x) { return x.hash == code_hash; });
-      if (i == stored.sources.end())
-        return fail(errc::registry_corrupted,
-                    fmt::format("the text of the script of session '{}' is "
-                                "missing",
-                                stored.session_id));
-      std::get<spawned_event>(events->front().body).spec.code = i->text;
+      auto text = text_of(stored, code_hash);
+      if (!text)
+        return tl::unexpected<failure>{text.error()};
+      std::get<spawned_event>(events->front().body).spec.code = *text;
     }
+    for (auto& event : *events)
+      if (auto hash = module_in(event); !hash.empty())
+        if (auto text = text_of(stored, hash); !text)
+          return tl::unexpected<failure>{text.error()};
     std::move(events->begin(), events->end(), std::back_inserter(what.events));
   }
   what.sources = stored.sources;

@@ -251,6 +251,22 @@ CAF_TEST(a session whose script is gone is refused and no other) {
   CAF_CHECK_EQUAL(feed(other, "q-0", "x")->result, "\"x\"");
 }
 
+CAF_TEST(a session whose texts were changed on disk is refused and no other) {
+  auto changed = paused("local x = 'change' return alc.llm('keep')");
+  auto module
+    = paused("return alc.parallel({'keep'}, function(x) return x end)");
+  auto other = paused("return alc.llm('keep')");
+  stop();
+  change_database("UPDATE sources SET text = CAST(text || ' ' AS BLOB) WHERE "
+                  "instr(text, 'change')");
+  // What is left are modules of the program's own.
+  change_database("DELETE FROM sources WHERE NOT instr(text, 'keep')");
+  require_start();
+  for (auto& id : {changed, module})
+    CAF_CHECK_EQUAL(code(feed(id, "q-0", "x")), "registry_corrupted");
+  CAF_CHECK_EQUAL(feed(other, "q-0", "x")->result, "\"x\"");
+}
+
 // -- the disk refuses ---------------------------------------------------------
 
 CAF_TEST(a full disk refuses new work and goes on when there is room) {
