@@ -210,6 +210,10 @@ open_storage(const persistence_settings& settings, std::unique_ptr<disk> files,
   if (!opened)
     return tl::unexpected<failure>{opened.error()};
   result->database = std::move(*opened);
+  // SQLite syncs the folder of a new log and does not look how that went.
+  // Without its name the log is lost, and all commits in it.
+  if (auto synced = result->files->sync_folder(settings.directory); !synced)
+    return tl::unexpected<failure>{synced.error()};
   return result;
 }
 

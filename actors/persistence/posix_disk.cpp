@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "actors/persistence/disk.hpp"
+#include "actors/persistence/system_call.hpp"
 
 #include <fmt/format.h>
 
@@ -38,15 +39,6 @@ namespace {
 
 tl::unexpected<failure> failed(std::string_view what, const std::string& path) {
   return tl::unexpected<failure>{disk_failure(errno, what, path)};
-}
-
-/// Repeats a system call that a signal cut short.
-template <class F>
-auto uninterrupted(F f) {
-  auto result = f();
-  while (result < 0 && errno == EINTR)
-    result = f();
-  return result;
 }
 
 class posix_file final : public disk_file {
@@ -160,10 +152,17 @@ public:
   }
 
   expected<std::vector<std::string>> list(const std::string& path) override {
-    std::unique_ptr<DIR, int (*)(DIR*)> folder{::opendir(path.c_str()),
-                                               ::closedir};
-    if (!folder)
+    auto descriptor = uninterrupted(
+      [&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+    if (descriptor < 0)
       return failed("list", path);
+    std::unique_ptr<DIR, int (*)(DIR*)> folder{::fdopendir(descriptor),
+                                               ::closedir};
+    if (!folder) {
+      auto result = failed("list", path);
+      ::close(descriptor);
+      return result;
+    }
     std::vector<std::string> out;
     while (auto* entry = ::readdir(folder.get())) {
       std::string name = entry->d_name;

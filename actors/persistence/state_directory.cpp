@@ -3,6 +3,7 @@
 #include "actors/persistence/state_directory.hpp"
 
 #include "actors/persistence/disk.hpp"
+#include "actors/persistence/system_call.hpp"
 
 #include <fmt/format.h>
 
@@ -26,7 +27,8 @@ tl::unexpected<failure> failed(std::string_view what, const std::string& path) {
   return tl::unexpected<failure>{disk_failure(errno, what, path)};
 }
 
-/// Creates the directory and all above it that are missing.
+/// Creates the directory and all above it that are missing, each durable before
+/// the next: what is synced in a folder is lost with the folder's name.
 expected<void> make_directories(const std::filesystem::path& path) {
   std::error_code code;
   if (std::filesystem::is_directory(path, code))
@@ -36,7 +38,7 @@ expected<void> make_directories(const std::filesystem::path& path) {
       return made;
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return failed("create", path);
-  return {};
+  return make_posix_disk()->sync_folder(path.parent_path());
 }
 
 /// What stands in the lock: the process that holds it.
@@ -65,8 +67,10 @@ state_directory::open(const std::string& path) {
   if ((info.st_mode & 077) != 0 && ::chmod(absolute.c_str(), 0700) != 0)
     return failed("close to others", absolute);
   auto lock_path = (absolute / lock_name).string();
-  auto lock = ::open(lock_path.c_str(),
-                     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  auto lock = uninterrupted([&] {
+    return ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+                  0600);
+  });
   if (lock < 0)
     return failed("open", lock_path);
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
@@ -81,9 +85,10 @@ state_directory::open(const std::string& path) {
                             absolute.string(), who));
   }
   auto text = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(lock, 0) != 0
-      || ::pwrite(lock, text.data(), text.size(), 0)
-           != static_cast<ssize_t>(text.size())) {
+  auto cut = [&] { return ::ftruncate(lock, 0); };
+  auto write = [&] { return ::pwrite(lock, text.data(), text.size(), 0); };
+  if (uninterrupted(cut) != 0
+      || uninterrupted(write) != static_cast<ssize_t>(text.size())) {
     auto reason = errno;
     ::close(lock);
     return tl::unexpected<failure>{disk_failure(reason, "write", lock_path)};
