@@ -144,6 +144,12 @@ void database::set_up() {
        fmt::format("'{}' is empty, but '{}-wal' is not: the database was lost; "
                    "it was left as it is",
                    path_, path_)}};
+  if (db.has_lost_commits())
+    throw refused_request{
+      {errc::registry_corrupted,
+       fmt::format("'{}-wal' is damaged: what was synced in it cannot be read "
+                   "from some place on; it was left as it is",
+                   path_)}};
   // A foreign or newer file must not be touched, not even its journal mode.
   auto format_on_disk = db.number("PRAGMA user_version");
   auto mark = db.number("PRAGMA application_id");
@@ -168,6 +174,9 @@ void database::set_up() {
        fmt::format("'{}' cannot have a write-ahead log: its file system gives "
                    "the journal mode '{}'",
                    path_, mode)}};
+  // A log that can only be read makes every commit fail, and no read.
+  db.run("BEGIN IMMEDIATE");
+  db.run("ROLLBACK");
   db.run("PRAGMA synchronous=full");
   db.run("PRAGMA temp_store=memory");
   db.run("PRAGMA cache_size=-32768");

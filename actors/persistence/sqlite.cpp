@@ -2,19 +2,62 @@
 
 #include "actors/persistence/sqlite.hpp"
 
+#include "actors/persistence/log_check.hpp"
+
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <tuple>
+#include <vector>
 
 namespace muster::sqlite {
 
 namespace {
 
+/// What the operating system said of the write-ahead log last.
+int log_errno(sqlite3* handle) {
+  sqlite3_file* log = nullptr;
+  auto found
+    = sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  if (found != SQLITE_OK || log == nullptr || log->pMethods == nullptr)
+    return 0;
+  int result = 0;
+  log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &result);
+  return result;
+}
+
 error make_error(sqlite3* handle, int code) {
-  return {code, sqlite3_system_errno(handle), sqlite3_errmsg(handle)};
+  error result{code, sqlite3_system_errno(handle), sqlite3_errmsg(handle)};
+  // Of a commit that fails SQLite does not say why.
+  if ((code & 0xff) == SQLITE_IOERR && result.system_error == 0)
+    result.system_error = log_errno(handle);
+  return result;
+}
+
+/// For calls of a file, of which the connection does not know.
+void check_file(int code) {
+  if (code != SQLITE_OK)
+    throw error{code, 0, sqlite3_errstr(code)};
+}
+
+reader reader_of(sqlite3_file* file) {
+  sqlite3_int64 end = 0;
+  check_file(file->pMethods->xFileSize(file, &end));
+  return [=](std::uint64_t offset, std::size_t size) {
+    auto rest
+      = static_cast<std::uint64_t>(end)
+        - std::min<std::uint64_t>(offset, static_cast<std::uint64_t>(end));
+    std::string bytes(std::min<std::uint64_t>(size, rest), '\0');
+    if (!bytes.empty())
+      check_file(file->pMethods->xRead(file, bytes.data(),
+                                       static_cast<int>(bytes.size()),
+                                       static_cast<sqlite3_int64>(offset)));
+    return bytes;
+  };
 }
 
 bool is_no_room(const error& e) {
@@ -204,12 +247,25 @@ bool connection::is_read_only() const {
 }
 
 bool connection::is_log_alone() const {
-  sqlite3_file* file = nullptr;
-  check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_FILE_POINTER,
-                             &file));
   sqlite3_int64 size = 0;
-  check(file->pMethods->xFileSize(file, &size));
+  check_file(file()->pMethods->xFileSize(file(), &size));
   return size == 0 && has_log();
+}
+
+bool connection::has_lost_commits() const {
+  if (!has_log())
+    return false;
+  auto* base = file();
+  auto* files = file_system();
+  auto* path = sqlite3_filename_wal(sqlite3_db_filename(handle_.get(), "main"));
+  std::vector<std::max_align_t> memory(
+    static_cast<std::size_t>(files->szOsFile) / sizeof(std::max_align_t) + 1);
+  auto* log = reinterpret_cast<sqlite3_file*>(memory.data());
+  check_file(files->xOpen(files, path, log,
+                          SQLITE_OPEN_READONLY | SQLITE_OPEN_WAL, nullptr));
+  std::unique_ptr<sqlite3_file, void (*)(sqlite3_file*)> closer{
+    log, [](sqlite3_file* x) { x->pMethods->xClose(x); }};
+  return sqlite::has_lost_commits(reader_of(log), reader_of(base));
 }
 
 bool connection::is_gone() const {
@@ -232,13 +288,25 @@ void connection::checkpoint() {
   log_pages_ = static_cast<std::uint64_t>(pages - copied);
 }
 
-bool connection::has_log() const {
-  sqlite3_vfs* files = nullptr;
+sqlite3_file* connection::file() const {
+  sqlite3_file* result = nullptr;
+  check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_FILE_POINTER,
+                             &result));
+  return result;
+}
+
+sqlite3_vfs* connection::file_system() const {
+  sqlite3_vfs* result = nullptr;
   check(sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_VFS_POINTER,
-                             &files));
+                             &result));
+  return result;
+}
+
+bool connection::has_log() const {
+  auto* files = file_system();
   auto* log = sqlite3_filename_wal(sqlite3_db_filename(handle_.get(), "main"));
   int found = 0;
-  check(files->xAccess(files, log, SQLITE_ACCESS_EXISTS, &found));
+  check_file(files->xAccess(files, log, SQLITE_ACCESS_EXISTS, &found));
   return found != 0;
 }
 

@@ -11,7 +11,9 @@
 #include <string_view>
 
 struct sqlite3;
+struct sqlite3_file;
 struct sqlite3_stmt;
+struct sqlite3_vfs;
 
 namespace muster::sqlite {
 
@@ -110,6 +112,10 @@ public:
   /// had; SQLite would take it for a new one and delete the log.
   [[nodiscard]] bool is_log_alone() const;
 
+  /// Whether the log has commits that were synced and cannot be read. To be
+  /// asked before anything is read.
+  [[nodiscard]] bool has_lost_commits() const;
+
   /// Whether the file, or the log with what was not copied yet, has lost its
   /// name or given it to another: it can be written to and synced as before,
   /// and nobody will ever find what was written.
@@ -131,6 +137,10 @@ public:
   void checkpoint();
 
 private:
+  [[nodiscard]] sqlite3_file* file() const;
+
+  [[nodiscard]] sqlite3_vfs* file_system() const;
+
   /// Whether a write-ahead log that is not empty stands beside the file.
   [[nodiscard]] bool has_log() const;
 

@@ -573,6 +573,25 @@ CAF_TEST(a full disk refuses and takes again when there is room) {
   CAF_CHECK_EQUAL(db->load("s-1")->events.size(), acknowledged + 1);
 }
 
+CAF_TEST(a quota or a limit of the file size is like a full disk) {
+  auto row = create("s-1");
+  std::uint64_t seq = 2;
+  for (auto error_number : {EDQUOT, EFBIG, EROFS}) {
+    disk.set_fault([=](disk_operation x, const std::string&, std::uint64_t) {
+      return x == disk_operation::write ? error_number : 0;
+    });
+    auto ack = commit(request("s-1", row, seq));
+    CAF_REQUIRE(!ack);
+    CAF_CHECK_EQUAL(code(ack.error()),
+                    error_number == EROFS ? "read_only" : "storage_full");
+    CAF_CHECK(!db->broken());
+    disk.set_fault(nullptr);
+    CAF_CHECK(commit(request("s-1", row, seq++)));
+  }
+  crash();
+  CAF_CHECK_EQUAL(db->load("s-1")->events.size(), 4u);
+}
+
 CAF_TEST(the log is copied back in time and its errors are seen) {
   settings.checkpoint_pages = 20;
   reopen();

@@ -277,11 +277,18 @@ private:
       return SQLITE_OK;
     };
     m.xFileControl = [](sqlite3_file* f, int what, void* out) {
-      if (what != SQLITE_FCNTL_HAS_MOVED)
-        return SQLITE_NOTFOUND;
       auto& file = of(f);
-      *static_cast<int*>(out) = file.disk->is_in_place(*file.handle) ? 0 : 1;
-      return SQLITE_OK;
+      auto& result = *static_cast<int*>(out);
+      switch (what) {
+        case SQLITE_FCNTL_HAS_MOVED:
+          result = file.disk->is_in_place(*file.handle) ? 0 : 1;
+          return SQLITE_OK;
+        case SQLITE_FCNTL_LAST_ERRNO:
+          result = last_error;
+          return SQLITE_OK;
+        default:
+          return SQLITE_NOTFOUND;
+      }
     };
     m.xSectorSize = [](sqlite3_file*) { return 4096; };
     m.xDeviceCharacteristics = [](sqlite3_file*) {
