@@ -228,6 +228,8 @@ black_box::black_box(std::string state_directory)
 program_result black_box::run(std::vector<std::string> arguments,
                               program_options options) {
   arguments.insert(arguments.begin(), MUSTER_PROGRAM);
+  arguments.insert(arguments.begin(), options.runner.begin(),
+                   options.runner.end());
   options.variables.emplace("MUSTER_STATE_DIR", state_);
   if (options.folder.empty())
     options.folder = folder.path();
@@ -252,18 +254,29 @@ json black_box::run_script(const std::string& code,
   return run_json(std::move(arguments)).document();
 }
 
-bool black_box::start(std::vector<std::string> more, program_options options) {
+void black_box::launch(std::vector<std::string> more, program_options options) {
   std::vector<std::string> arguments{MUSTER_PROGRAM, "node", "--port", "0",
                                      "--json"};
   arguments.insert(arguments.end(), more.begin(), more.end());
+  arguments.insert(arguments.begin(), options.runner.begin(),
+                   options.runner.end());
   options.variables.emplace("MUSTER_STATE_DIR", state_);
   node_ = std::make_unique<process>(arguments, options);
+}
+
+bool black_box::await_ready() {
   ready_ = json::parse(node_->read_line(patience), nullptr, false);
   return ready_.is_object() && ready_.value("event", "") == "ready";
 }
 
-void black_box::require_start(std::vector<std::string> more) {
-  if (!start(std::move(more)))
+bool black_box::start(std::vector<std::string> more, program_options options) {
+  launch(std::move(more), std::move(options));
+  return await_ready();
+}
+
+void black_box::require_start(std::vector<std::string> more,
+                              program_options options) {
+  if (!start(std::move(more), std::move(options)))
     throw std::runtime_error{"the node does not start: "
                              + node_->wait(patience)->err};
 }

@@ -6,6 +6,7 @@
 
 #include "messages/json.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -36,6 +37,9 @@ struct program_options {
   std::string input;
   std::map<std::string, std::string> variables;
   std::string folder;
+  /// What runs the program, with its options, such as `prlimit`; must not fork
+  /// for it.
+  std::vector<std::string> runner;
 };
 
 /// A process of a test. Dies with the test program, whatever happens to that.
@@ -79,7 +83,7 @@ private:
   std::string input_;
   program_result result_;
   std::size_t read_ = 0;
-  bool ended_ = false;
+  std::atomic<bool> ended_{false};
 };
 
 /// A folder that is gone in the end.
@@ -126,12 +130,20 @@ public:
 
   // -- the node ---------------------------------------------------------------
 
-  /// Starts a node, on any free port.
+  /// Starts a node, on any free port, and does not wait for it.
+  void launch(std::vector<std::string> more = {}, program_options options = {});
+
+  /// Waits for the node that was launched.
+  /// @returns whether it said that it is ready.
+  bool await_ready();
+
+  /// Starts a node and waits for it.
   /// @returns whether it said that it is ready.
   bool start(std::vector<std::string> more = {}, program_options options = {});
 
   /// `start` that must work.
-  void require_start(std::vector<std::string> more = {});
+  void require_start(std::vector<std::string> more = {},
+                     program_options options = {});
 
   /// SIGKILL, and the end of it.
   void kill();

@@ -111,7 +111,7 @@ CAF_TEST(a full disk keeps what was acknowledged and takes more with new room) {
   CAF_CHECK_EQUAL(link->show(paused->session_id)->phase, session_phase::paused);
   // Nothing new is taken, and the program says why.
   auto more = std::string(answer_size, 'y');
-  auto fed = box.run_json({"session", "feed", id}, {more, {}, {}});
+  auto fed = box.run_json({"session", "feed", id}, {more, {}, {}, {}});
   CAF_CHECK_EQUAL(fed.code, 8);
   CAF_CHECK_EQUAL(fed.error_code(), "storage_full");
   auto script = box.folder.write("new.lua", "return '" + more + "'");
@@ -125,8 +125,8 @@ CAF_TEST(a full disk keeps what was acknowledged and takes more with new room) {
   CAF_CHECK_EQUAL(link->show(id)->queries.at(0).id, before->queries.at(0).id);
   // The same again when there is room.
   disk.make_room();
-  CAF_CHECK_EQUAL(box.run_json({"session", "feed", id}, {more, {}, {}}).code,
-                  0);
+  CAF_CHECK_EQUAL(
+    box.run_json({"session", "feed", id}, {more, {}, {}, {}}).code, 0);
   taken.push_back(more);
   CAF_CHECK_EQUAL(box.run_json({"run", script}).code, 0);
   CAF_CHECK_EQUAL(box.run({"state", "set", "key", "1"}).code, 0);
