@@ -70,7 +70,8 @@ using session_verbs = caf::typed_actor<
   // same client replaces its first.
   caf::replies_to<await_atom, std::string, wait_for,
                   caf::actor>::with<session_view>,
-  // Sends every event behind the given number to the observer, past ones first.
+  // Sends every event behind the given number to the observer, past ones first,
+  // behind the answer. If it observes already, it begins anew.
   caf::replies_to<observe_atom, std::string, std::uint64_t,
                   observer_actor>::with<session_view>,
   // The observer has worked off all events up to this number.

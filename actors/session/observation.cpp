@@ -42,7 +42,6 @@ observation::delivery observation::next(const event_ring& ring) {
     auto* event = ring.find(seq_ + 1);
     if (event == nullptr)
       break;
-    out.lagged += event->seq - (seq_ + 1);
     send(*event, out);
   }
   return out;
@@ -54,6 +53,8 @@ void observation::acknowledge(std::uint64_t seq) {
 }
 
 void observation::send(observed_event event, delivery& out) {
+  if (event.seq > seq_ + 1)
+    out.lagged += event.seq - seq_ - 1;
   seq_ = event.seq;
   ended_ = event.last;
   under_way_.push_back(event.seq);

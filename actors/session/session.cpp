@@ -48,20 +48,35 @@ void guarded(session_pointer self, F f) {
 
 // -- requests that wait -------------------------------------------------------
 
-/// Runs `f` now, or once the history was loaded or turned out to be lost.
-template <class F>
-void when_loaded(session_pointer self, F f) {
-  if (self->state.loaded || self->state.ended)
+/// Why no other client may wait where so many do.
+std::optional<caf::error> check_room(session_pointer self,
+                                     std::size_t waiting) {
+  if (waiting < self->state.context->settings.max_waiting)
+    return std::nullopt;
+  return make_error(errc::overloaded,
+                    fmt::format("{} clients wait for session '{}', as many as "
+                                "session.max-waiting allows",
+                                waiting, id_of(self)));
+}
+
+/// Runs `f`, which answers the promise, now or once the history was loaded or
+/// turned out to be lost.
+template <class T, class F>
+void when_loaded(session_pointer self, caf::typed_response_promise<T> rp, F f) {
+  auto& st = self->state;
+  if (st.loaded || st.ended)
     f();
+  else if (auto refused = check_room(self, st.parked.size()))
+    rp.deliver(std::move(*refused));
   else
-    self->state.parked.emplace_back(std::move(f));
+    st.parked.emplace_back(std::move(f));
 }
 
 /// Answers with what `f` gives once the history is there.
 template <class T, class F>
 caf::result<T> answer_with(session_pointer self, F f) {
   auto rp = self->make_response_promise<T>();
-  when_loaded(self, [=]() mutable {
+  when_loaded(self, rp, [=]() mutable {
     if (self->state.ended) {
       rp.deliver(to_caf(*self->state.ended));
       return;
@@ -79,7 +94,7 @@ caf::result<T> answer_with(session_pointer self, F f) {
 template <class T, class F>
 caf::result<T> ask_core(session_pointer self, F f) {
   auto rp = self->make_response_promise<T>();
-  when_loaded(self, [=]() mutable {
+  when_loaded(self, rp, [=]() mutable {
     auto& st = self->state;
     if (st.ended) {
       rp.deliver(to_caf(*st.ended));
@@ -114,20 +129,51 @@ void send_progress(session_pointer self, session_actor_state::observer& o) {
     self->send(o.handle, std::move(event));
 }
 
+/// Whether a client waits for the session or observes it.
+bool is_here(session_pointer self, const caf::actor_addr& who) {
+  auto& st = self->state;
+  return std::any_of(st.awaiters.begin(), st.awaiters.end(),
+                     [&](auto& x) { return x.client == who; })
+         || std::any_of(st.observers.begin(), st.observers.end(),
+                        [&](auto& x) { return x.handle.address() == who; });
+}
+
+/// Hears of the end of a client that is about to wait or to observe.
+template <class Handle>
+void welcome(session_pointer self, const Handle& client) {
+  if (!is_here(self, client.address()))
+    self->monitor(client);
+}
+
+/// Needs to hear nothing of a client any more, unless it is here for something
+/// else: all that was asked about it is taken back at once.
+void dismiss(session_pointer self, const caf::actor_addr& who) {
+  if (!is_here(self, who))
+    self->demonitor(who);
+}
+
+/// Takes out those that fit, and gives them.
+template <class T, class Predicate>
+std::vector<T> take_out(std::vector<T>& from, Predicate fits) {
+  auto i = std::stable_partition(from.begin(), from.end(),
+                                 [&](auto& x) { return !fits(x); });
+  std::vector<T> out{std::make_move_iterator(i),
+                     std::make_move_iterator(from.end())};
+  from.erase(i, from.end());
+  return out;
+}
+
 template <class Predicate>
 void remove_observers(session_pointer self, Predicate is_gone) {
-  auto& observers = self->state.observers;
-  observers.erase(std::remove_if(observers.begin(), observers.end(), is_gone),
-                  observers.end());
-  self->state.core->observed = !observers.empty();
+  auto& st = self->state;
+  for (auto& gone : take_out(st.observers, is_gone))
+    dismiss(self, gone.handle.address());
+  st.core->observed = !st.observers.empty();
 }
 
 /// A client or an observer is gone.
 void forget(session_pointer self, const caf::actor_addr& who) {
-  auto& awaiters = self->state.awaiters;
-  awaiters.erase(std::remove_if(awaiters.begin(), awaiters.end(),
-                                [&](auto& x) { return x.client == who; }),
-                 awaiters.end());
+  take_out(self->state.awaiters, [&](auto& x) { return x.client == who; });
   remove_observers(self, [&](auto& x) { return x.handle.address() == who; });
 }
 
@@ -141,14 +187,11 @@ bool is_reached(session_phase phase, wait_for what) {
 void answer_awaiters(session_pointer self) {
   auto& st = self->state;
   auto phase = st.core->fold().phase();
-  auto over = std::stable_partition(
-    st.awaiters.begin(), st.awaiters.end(),
-    [=](auto& x) { return !is_reached(phase, x.what); });
-  for (auto i = over; i != st.awaiters.end(); ++i) {
-    self->demonitor(i->client);
-    i->promise.deliver(st.core->view());
+  auto is_over = [=](auto& x) { return is_reached(phase, x.what); };
+  for (auto& awaiter : take_out(st.awaiters, is_over)) {
+    dismiss(self, awaiter.client);
+    awaiter.promise.deliver(st.core->view());
   }
-  st.awaiters.erase(over, st.awaiters.end());
 }
 
 // -- coming and going ---------------------------------------------------------
@@ -181,8 +224,11 @@ void leave(session_pointer self, failure why) {
   st.ended = std::move(why);
   for (auto& [number, promise] : std::exchange(st.promises, {}))
     refuse(promise, *st.ended);
-  for (auto& waiting : std::exchange(st.awaiters, {}))
+  for (auto& waiting : std::exchange(st.awaiters, {})) {
+    dismiss(self, waiting.client);
     waiting.promise.deliver(to_caf(*st.ended));
+  }
+  remove_observers(self, [](auto&) { return true; });
   for (auto& request : std::exchange(st.parked, {}))
     request();
   st.host.reset();
@@ -203,10 +249,11 @@ void leave_when_written(session_pointer self) {
 
 // -- the strategy -------------------------------------------------------------
 
-void tell_about_machine(session_pointer self) {
+void tell_about_machine(session_pointer self, machine_use use) {
   auto& st = self->state;
+  st.told = use;
   self->send(st.owner, machine_atom::value, id_of(self), st.core->view().seq,
-             st.host != nullptr);
+             use);
 }
 
 void start_host(session_pointer self, strategy_start what) {
@@ -218,7 +265,7 @@ void start_host(session_pointer self, strategy_start what) {
   what.session_id = id_of(self);
   what.log_lines = st.core->log_lines();
   st.host->start(std::move(what));
-  tell_about_machine(self);
+  tell_about_machine(self, machine_use::working);
 }
 
 /// A text that a session needs, as it was when it was loaded first.
@@ -433,7 +480,7 @@ void on(session_pointer self, drop_machine&) {
   if (!st.host)
     return;
   st.host.reset();
-  tell_about_machine(self);
+  tell_about_machine(self, machine_use::none);
 }
 
 void on(session_pointer self, reply_feed& x) {
@@ -494,6 +541,8 @@ void perform(session_pointer self, session_effects effects) {
     return;
   if (!st.awaiters.empty())
     answer_awaiters(self);
+  if (st.told == machine_use::working && st.core->can_passivate())
+    tell_about_machine(self, machine_use::waiting);
   arm_expiry(self, st.context->settings.passivate_after);
   leave_when_written(self);
   offer_to_leave(self);
@@ -594,9 +643,11 @@ void with_history(session_pointer self, F f, OnError on_error) {
 template <class T, class F>
 caf::result<T> promise_with(session_pointer self, F f) {
   auto rp = self->make_response_promise<T>();
-  when_loaded(self, [=]() mutable {
+  when_loaded(self, rp, [=]() mutable {
     if (self->state.ended)
       rp.deliver(to_caf(*self->state.ended));
+    else if (auto refused = check_room(self, self->state.reading))
+      rp.deliver(std::move(*refused));
     else
       f(rp);
   });
@@ -671,7 +722,11 @@ caf::result<session_view> await(session_pointer self, wait_for what,
     auto i = std::find_if(st.awaiters.begin(), st.awaiters.end(),
                           [&](auto& x) { return x.client == address; });
     if (i == st.awaiters.end()) {
-      self->monitor(client);
+      if (auto refused = check_room(self, st.awaiters.size())) {
+        rp.deliver(std::move(*refused));
+        return;
+      }
+      welcome(self, client);
       st.awaiters.push_back({address, what, rp});
       return;
     }
@@ -707,12 +762,13 @@ replay_progress(const std::string& id, const history& events,
   return out;
 }
 
-/// Begins to send events to an observer, past ones first.
-void begin_observation(session_pointer self, const observer_actor& handle,
-                       std::uint64_t seq, std::vector<observed_event> backlog) {
+/// Begins to send events to an observer, past ones first, if it did not ask
+/// again meanwhile.
+void begin_observation(session_pointer self, ticket number, std::uint64_t seq,
+                       std::vector<observed_event> backlog) {
   auto& st = self->state;
   for (auto& o : st.observers)
-    if (o.handle == handle) {
+    if (o.number == number) {
       o.progress.emplace(seq, std::move(backlog),
                          st.context->settings.observer_window);
       send_progress(self, o);
@@ -724,28 +780,37 @@ caf::result<session_view> observe(session_pointer self, std::uint64_t after,
   using promise = caf::typed_response_promise<session_view>;
   return promise_with<session_view>(self, [=](promise rp) mutable {
     auto& st = self->state;
-    remove_observers(self, [&](auto& x) { return x.handle == handle; });
-    self->monitor(handle);
-    st.observers.push_back({handle, std::nullopt});
+    auto number = ++st.next_ticket;
+    auto i = std::find_if(st.observers.begin(), st.observers.end(),
+                          [&](auto& x) { return x.handle == handle; });
+    if (i != st.observers.end()) {
+      *i = {handle, number, std::nullopt};
+    } else if (auto refused = check_room(self, st.observers.size())) {
+      rp.deliver(std::move(*refused));
+      return;
+    } else {
+      welcome(self, handle);
+      st.observers.push_back({handle, number, std::nullopt});
+    }
     st.core->observed = true;
     auto seq = st.core->view().seq;
     rp.deliver(st.core->view());
+    std::vector<observed_event> end;
+    if (is_terminal(st.core->fold().phase()))
+      end.push_back({id_of(self), seq, {}, true});
     if (after < seq) {
       auto begin = [=](history events) {
-        begin_observation(self, handle, seq,
+        begin_observation(self, number, seq,
                           replay_progress(id_of(self), events, after, seq));
       };
       // What cannot be read again counts as missed.
       auto skip = [=](const caf::error&) {
-        begin_observation(self, handle, after, {});
+        begin_observation(self, number, after, end);
       };
       with_history(self, begin, skip);
       return;
     }
-    std::vector<observed_event> backlog;
-    if (is_terminal(st.core->fold().phase()))
-      backlog.push_back({id_of(self), seq, {}, true});
-    begin_observation(self, handle, seq, std::move(backlog));
+    begin_observation(self, number, seq, std::move(end));
   });
 }
 
@@ -846,11 +911,15 @@ session(session_pointer self, session_context_ptr context,
       acknowledge(self, seq, handle);
     },
     [=](unobserve_atom, const observer_actor& handle) {
-      forget(self, handle.address());
+      remove_observers(self, [&](auto& x) { return x.handle == handle; });
       offer_to_leave(self);
     },
     [=](expire_atom) {
-      guarded(self, [=] { perform(self, self->state.core->passivate()); });
+      guarded(self, [=] {
+        perform(self, self->state.core->passivate());
+        if (self->state.host)
+          tell_about_machine(self, machine_use::working);
+      });
     },
     [=](leave_atom) {
       auto& now = self->state;

@@ -19,15 +19,25 @@
 
 namespace muster {
 
+/// What becomes of the virtual machine of a session.
+enum class machine_use : std::uint8_t {
+  none,
+  /// It has something to do.
+  working,
+  /// It waits for an answer, and could be given back.
+  waiting,
+};
+
 /// What a SESSION tells its registry. Plain messages: requests never go back.
 using session_owner_actor = caf::typed_actor<
   // The session needs its actor no longer; `leave` would end it.
   caf::reacts_to<leave_atom, std::string>,
   // Somebody needs it after all; it did not leave.
   caf::reacts_to<stay_atom, std::string>,
-  // The session holds a virtual machine that took so many events to build, or
-  // none any more.
-  caf::reacts_to<machine_atom, std::string, std::uint64_t, bool>>;
+  // What the session does with its virtual machine, and how many events it
+  // takes to build it again. One that is fed stays `waiting` here, until it is
+  // asked to give its machine back.
+  caf::reacts_to<machine_atom, std::string, std::uint64_t, machine_use>>;
 
 /// What all sessions of a node share. Lives longer than any of them.
 struct session_context {
@@ -58,6 +68,8 @@ struct session_actor_state {
 
   struct observer {
     observer_actor handle;
+    /// Which of its requests counts: the last one.
+    ticket number = 0;
     /// Absent while the events before it began are being loaded.
     std::optional<observation> progress;
   };
@@ -86,6 +98,9 @@ struct session_actor_state {
 
   /// What runs the strategy, if anything does.
   strategy_host_ptr host;
+
+  /// What the registry was told about the machine.
+  machine_use told = machine_use::none;
 
   /// Counts the hosts, so that messages about an old one are known.
   std::uint64_t host_number = 0;

@@ -59,17 +59,50 @@ activate(registry_pointer self, const std::string& id, session_origin origin) {
   return entry;
 }
 
+/// Why no other session may become active.
+std::optional<caf::error> check_room(registry_pointer self) {
+  auto& st = self->state;
+  if (st.active.size() < st.context->settings.max_active)
+    return std::nullopt;
+  return make_error(errc::overloaded,
+                    fmt::format("{} sessions are active, as many as "
+                                "session.max-active allows",
+                                st.active.size()));
+}
+
+/// Keeps a request until its session has left, or has said that it stays.
+/// @returns why not, if so many wait already.
+std::optional<caf::error> park(registry_pointer self, const std::string& id,
+                               std::function<void()> request) {
+  auto& parked = self->state.active.at(id).parked;
+  if (parked.size() >= self->state.context->settings.max_waiting)
+    return make_error(errc::overloaded,
+                      fmt::format("{} clients wait for session '{}', as many "
+                                  "as session.max-waiting allows",
+                                  parked.size(), id));
+  parked.push_back(std::move(request));
+  return std::nullopt;
+}
+
 /// Runs `f` with the session of that whole id, which is activated if need be.
-template <class F>
-void with_session(registry_pointer self, const std::string& id, F f) {
+/// @param refuse is told why that cannot be.
+template <class F, class Refuse>
+void with_session(registry_pointer self, const std::string& id, F f,
+                  Refuse refuse) {
   auto& active = self->state.active;
   auto i = active.find(id);
   if (i != active.end() && i->second.leaving) {
-    i->second.parked.emplace_back([=] { with_session(self, id, f); });
+    auto again = [=] { with_session(self, id, f, refuse); };
+    if (auto refused = park(self, id, again))
+      refuse(*refused);
     return;
   }
   if (i != active.end()) {
     f(i->second.handle);
+    return;
+  }
+  if (auto refused = check_room(self)) {
+    refuse(*refused);
     return;
   }
   auto handle = activate(self, id, session_origin::stored).handle;
@@ -111,8 +144,8 @@ void with_id(registry_pointer self, const std::string& text, F f,
 
 // -- passing on ---------------------------------------------------------------
 
-/// Passes a request on to its session, which answers the client itself. Only
-/// where that is not possible at once the answer comes back through here.
+/// Passes a request on to its session, which answers the client itself: its
+/// answer comes before whatever it sends the client later.
 template <class T, class... Ts>
 caf::result<T>
 pass_on(registry_pointer self, const std::string& text, Ts... request) {
@@ -121,17 +154,20 @@ pass_on(registry_pointer self, const std::string& text, Ts... request) {
     return shutting_down();
   if (auto i = st.active.find(text); i != st.active.end() && !i->second.leaving)
     return self->delegate(i->second.handle, std::move(request)...);
-  if (is_session_id(text) && !st.active.contains(text))
+  if (is_session_id(text) && !st.active.contains(text)) {
+    if (auto refused = check_room(self))
+      return std::move(*refused);
     return self->delegate(activate(self, text, session_origin::stored).handle,
                           std::move(request)...);
+  }
   auto rp = self->make_response_promise<T>();
   auto refuse = [=](caf::error error) mutable { rp.deliver(std::move(error)); };
-  auto ask = [=](const session_actor& handle) {
-    self->request(handle, caf::infinite, request...)
-      .then([=](T& x) mutable { rp.deliver(std::move(x)); }, refuse);
+  auto ask = [=](const session_actor& handle) mutable {
+    rp.delegate(handle, request...);
   };
   with_id(
-    self, text, [=](const std::string& id) { with_session(self, id, ask); },
+    self, text,
+    [=](const std::string& id) { with_session(self, id, ask, refuse); },
     refuse);
   return rp;
 }
@@ -152,11 +188,8 @@ caf::result<T> create(registry_pointer self, Verb verb, session_spec& spec) {
   auto& settings = st.context->settings;
   if (auto refused = check_spec(spec, settings))
     return to_caf(*refused);
-  if (st.active.size() >= settings.max_active)
-    return make_error(errc::overloaded,
-                      fmt::format("{} sessions are active, as many as "
-                                  "session.max-active allows",
-                                  st.active.size()));
+  if (auto refused = check_room(self))
+    return std::move(*refused);
   auto id
     = make_session_id(st.context->env.wall_ms(), st.context->env.random());
   ++st.spawned;
@@ -211,8 +244,10 @@ void bury(registry_pointer self, const caf::actor_addr& who) {
   auto node = st.active.extract(i->second);
   st.ids.erase(i);
   auto& entry = node.mapped();
-  if (entry.has_machine)
+  if (entry.machine != machine_use::none)
     --st.machines;
+  if (entry.asked_back)
+    --st.asked_back;
   if (entry.erase)
     erase_sessions(self, {node.key()});
   for (auto& request : entry.parked)
@@ -222,45 +257,62 @@ void bury(registry_pointer self, const caf::actor_addr& who) {
 
 // -- virtual machines ---------------------------------------------------------
 
-/// Lets the sessions that are the cheapest to build again give theirs back.
+/// Machines above the limit, without those that were asked for.
+std::uint64_t excess(registry_pointer self) {
+  auto& st = self->state;
+  auto kept = st.machines - st.asked_back;
+  return kept - std::min(kept, st.context->settings.max_machines);
+}
+
+void ask_back(registry_pointer self, session_registry_state::entry& entry) {
+  entry.asked_back = true;
+  ++self->state.asked_back;
+  self->send(entry.handle, expire_atom::value);
+}
+
+/// Lets the sessions that only wait and are the cheapest to build again give
+/// their machines back.
 void relieve(registry_pointer self) {
   auto& st = self->state;
-  auto limit = st.context->settings.max_machines;
-  if (st.machines <= limit)
+  auto count = excess(self);
+  if (count == 0)
     return;
   // A tenth at once: going through all of them for each one would cost more
   // than the machines.
-  auto count = st.machines - limit + limit / 10;
+  count += st.context->settings.max_machines / 10;
   // The id decides between equals, so that chance has no say.
   std::vector<std::pair<std::uint64_t, std::string_view>> candidates;
   for (auto& [id, entry] : st.active)
-    if (entry.has_machine)
+    if (entry.machine == machine_use::waiting && !entry.asked_back)
       candidates.emplace_back(entry.machine_cost, id);
   count = std::min<std::uint64_t>(count, candidates.size());
   std::nth_element(candidates.begin(),
                    candidates.begin() + static_cast<std::ptrdiff_t>(count),
                    candidates.end());
   for (std::uint64_t i = 0; i < count; ++i)
-    self->send(st.active.at(std::string{candidates[i].second}).handle,
-               expire_atom::value);
+    ask_back(self, st.active.at(std::string{candidates[i].second}));
 }
 
 void note_machine(registry_pointer self, const std::string& id,
-                  std::uint64_t cost, bool has_machine) {
+                  std::uint64_t cost, machine_use use) {
   auto& st = self->state;
   auto i = st.active.find(id);
   if (i == st.active.end())
     return;
-  i->second.machine_cost = cost;
-  if (i->second.has_machine == has_machine)
-    return;
-  i->second.has_machine = has_machine;
-  if (!has_machine) {
+  auto& entry = i->second;
+  if (entry.machine != machine_use::none)
     --st.machines;
-    return;
-  }
-  ++st.machines;
-  relieve(self);
+  if (use != machine_use::none)
+    ++st.machines;
+  if (std::exchange(entry.asked_back, false))
+    --st.asked_back;
+  entry.machine = use;
+  entry.machine_cost = cost;
+  // As long as there are too many, all others that wait have been asked.
+  if (use == machine_use::waiting && excess(self) > 0)
+    ask_back(self, entry);
+  else if (use == machine_use::working)
+    relieve(self);
 }
 
 // -- garbage collection -------------------------------------------------------
@@ -268,18 +320,21 @@ void note_machine(registry_pointer self, const std::string& id,
 /// Ends what nobody came back to. Somebody may have done so since the scan, so
 /// that the session has the last word.
 void time_out(registry_pointer self, const scanned_session& found) {
-  with_session(self, found.session_id,
-               [=, seq = found.seq](const session_actor& handle) {
-                 self->request(handle, caf::infinite, collect_atom::value, seq)
-                   .then(
-                     [=](const session_view& view) {
-                       if (view.phase == session_phase::cancelled)
-                         ++self->state.timed_out;
-                     },
-                     [](const caf::error&) {
-                       // It is found again in the next round.
-                     });
-               });
+  auto leave_it = [](const caf::error&) {
+    // It is found again in the next round.
+  };
+  with_session(
+    self, found.session_id,
+    [=, seq = found.seq](const session_actor& handle) {
+      self->request(handle, caf::infinite, collect_atom::value, seq)
+        .then(
+          [=](const session_view& view) {
+            if (view.phase == session_phase::cancelled)
+              ++self->state.timed_out;
+          },
+          leave_it);
+    },
+    leave_it);
 }
 
 /// Deletes the sessions of a page that ended long enough ago. One that has an
@@ -392,11 +447,15 @@ void prune_active(registry_pointer self, const pruning_ptr& p,
                   const std::string& id) {
   ++p->open;
   ask_to_leave(self, id, false);
-  self->state.active[id].parked.emplace_back([=] {
+  auto go_on = [=] {
     if (!self->state.active.contains(id))
       prune_these(self, p, {id});
     p->finish_one();
-  });
+  };
+  if (auto refused = park(self, id, go_on)) {
+    p->failed = std::move(*refused);
+    p->finish_one();
+  }
 }
 
 /// Deletes what ended long enough ago, page by page.
@@ -431,15 +490,19 @@ void prune_behind(registry_pointer self, std::int64_t after, pruning_ptr p) {
 /// Activates a session that was running, and runs `f` when it is there.
 template <class F>
 void resume(registry_pointer self, const std::string& id, F f) {
-  with_session(self, id, [=](const session_actor& handle) {
-    auto done = [=] {
-      --self->state.resuming;
-      f();
-    };
+  auto done = [=] {
+    --self->state.resuming;
+    f();
+  };
+  auto refused = [=](const caf::error&) { done(); };
+  auto wait = [=](const session_actor& handle) {
     self->request(handle, caf::infinite, show_atom::value)
-      .then([=](const session_view&) { done(); },
-            [=](const caf::error&) { done(); });
-  });
+      .then([=](const session_view&) { done(); }, refused);
+  };
+  // There was room for it before the node died.
+  if (!self->state.active.contains(id))
+    activate(self, id, session_origin::stored);
+  with_session(self, id, wait, refused);
 }
 
 /// Activates those under which the node died, one at a time.
@@ -504,11 +567,16 @@ void gather(registry_pointer self, std::vector<std::string> ids, bool more,
   struct collection {
     std::vector<json> parts;
     std::size_t missing = 0;
+    caf::error failed;
   };
   auto all = std::make_shared<collection>();
   all->parts.resize(ids.size());
   all->missing = ids.size();
   auto finish = [=]() mutable {
+    if (all->failed) {
+      rp.deliver(all->failed);
+      return;
+    }
     auto sessions = json::array();
     for (auto& part : all->parts)
       if (!part.is_null())
@@ -522,18 +590,24 @@ void gather(registry_pointer self, std::vector<std::string> ids, bool more,
     finish();
     return;
   }
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    with_session(self, ids[i], [=](const session_actor& handle) {
-      auto note = [=](json part) mutable {
-        all->parts[i] = std::move(part);
-        if (--all->missing == 0)
-          finish();
-      };
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    auto note = [=](json part) mutable {
+      all->parts[i] = std::move(part);
+      if (--all->missing == 0)
+        finish();
+    };
+    auto ask = [=](const session_actor& handle) {
       self->request(handle, caf::infinite, snapshot_atom::value, options)
         .then([=](const std::string& text) mutable { note(json::parse(text)); },
               // It ended or went meanwhile.
               [=](const caf::error&) mutable { note(nullptr); });
-    });
+    };
+    auto refuse = [=](const caf::error& error) mutable {
+      all->failed = error;
+      note(nullptr);
+    };
+    with_session(self, ids[i], ask, refuse);
+  }
 }
 
 caf::result<std::string> snapshot_all(registry_pointer self,
@@ -713,7 +787,7 @@ session_registry(registry_pointer self, session_context_ptr context,
     [=](leave_atom, const std::string& id) { ask_to_leave(self, id, false); },
     [=](stay_atom, const std::string& id) { stay(self, id); },
     [=](machine_atom, const std::string& id, std::uint64_t cost,
-        bool has_machine) { note_machine(self, id, cost, has_machine); },
+        machine_use use) { note_machine(self, id, cost, use); },
     // -- the registry itself --------------------------------------------------
     [=](recall_atom, std::int64_t after) { resume_running(self, after); },
     [=](report_atom) {

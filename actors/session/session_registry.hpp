@@ -34,10 +34,13 @@ struct session_registry_state {
 
     std::vector<std::function<void()>> parked;
 
-    /// Whether it has a virtual machine, and how many events it takes to build
-    /// that again.
-    bool has_machine = false;
+    /// What it does with a virtual machine, and how many events it takes to
+    /// build that again.
+    machine_use machine = machine_use::none;
     std::uint64_t machine_cost = 0;
+
+    /// Whether it was asked to give the machine back, and has not answered.
+    bool asked_back = false;
   };
 
   // -- introspection ----------------------------------------------------------
@@ -66,8 +69,10 @@ struct session_registry_state {
   bool collecting = false;
   std::int64_t next_round_ns = 0;
 
-  /// Sessions with a virtual machine.
+  /// Sessions with a virtual machine, and those of them that were asked to give
+  /// it back.
   std::uint64_t machines = 0;
+  std::uint64_t asked_back = 0;
 
   // What was done since the start.
   std::uint64_t spawned = 0;

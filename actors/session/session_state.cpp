@@ -174,6 +174,16 @@ session_effects session_state::cancel(ticket from, cancel_reason reason,
     emit(reply_view{from, view()});
     return take_effects();
   }
+  auto waiting = cancellers_.size() + (out_ ? out_->accepted.size() : 0);
+  if (waiting >= settings_.max_waiting) {
+    emit(reply_refusal{
+      from,
+      {errc::overloaded, fmt::format("{} clients wait for the end of session "
+                                     "'{}', as many as session.max-waiting "
+                                     "allows",
+                                     waiting, view().session_id)}});
+    return take_effects();
+  }
   cancellers_.push_back({from, {}});
   if (!cancelling_) {
     reason.requested_at = now_ms;
@@ -211,7 +221,7 @@ session_effects session_state::flush(std::int64_t now_ms) {
 }
 
 session_effects session_state::passivate() {
-  if (machine_ == machine_phase::at_pause && !out_ && !ahead_)
+  if (can_passivate())
     lose_machine();
   return take_effects();
 }

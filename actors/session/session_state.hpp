@@ -197,6 +197,12 @@ public:
     return machine_ != machine_phase::none;
   }
 
+  /// Whether the machine only waits for an answer, so that nobody would miss
+  /// it.
+  [[nodiscard]] bool can_passivate() const {
+    return machine_ == machine_phase::at_pause && !out_ && !ahead_;
+  }
+
   /// Lines that the session's log has on disk.
   [[nodiscard]] std::uint64_t log_lines() const {
     return log_lines_;

@@ -42,6 +42,9 @@ struct session_settings {
   std::uint64_t max_ctx_bytes = 4ull << 20;
   /// Requests that wait for a commit of one session.
   std::uint64_t max_queued = 256;
+  /// Clients that may wait for one session: so many who cancel it, who wait for
+  /// its next pause or its end, who observe it, and who read its history.
+  std::uint64_t max_waiting = 1'000;
   /// How often in a row a step may be refused because others changed what it
   /// read, before the script is told.
   std::uint64_t max_conflicts = 16;

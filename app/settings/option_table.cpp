@@ -197,6 +197,10 @@ std::vector<option> make_options() {
       "session.max-queued", [](s & x) -> auto& { return x.session.max_queued; },
       1, many, "Requests that may wait for a commit of one session"),
     number(
+      "session.max-waiting",
+      [](s & x) -> auto& { return x.session.max_waiting; }, 1, many,
+      "Clients that may wait for one session, of each kind"),
+    number(
       "session.max-conflicts",
       [](s & x) -> auto& { return x.session.max_conflicts; }, 0, many,
       "How often in a row a step may be refused because others changed "

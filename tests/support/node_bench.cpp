@@ -73,6 +73,9 @@ void node_bench::cut_power() {
 
 void node_bench::stop() {
   auto done = send_to<caf::ok_atom>(node_, stop_atom::value);
+  for (int rounds = 0; rounds < 2'000 && !*done; ++rounds)
+    if (run(100) == 0)
+      break;
   run();
   if (!*done || !**done)
     throw std::runtime_error{"the node does not stop"};
@@ -232,6 +235,42 @@ expected<stored_session> node_bench::stored(const std::string& id) {
   if (!*answer)
     return fail(errc::timeout, "there is no answer");
   return **answer;
+}
+
+const session_registry_state& node_bench::registry() const {
+  auto node = static_cast<node_impl::stateful_pointer<node_state>>(
+    caf::actor_cast<caf::abstract_actor*>(node_));
+  return static_cast<
+           session_registry_impl::stateful_pointer<session_registry_state>>(
+           caf::actor_cast<caf::abstract_actor*>(node->state.sessions))
+    ->state;
+}
+
+const session_actor_state* node_bench::active(const std::string& id) const {
+  auto& all = registry().active;
+  auto i = all.find(id);
+  if (i == all.end())
+    return nullptr;
+  auto* actor = caf::actor_cast<caf::abstract_actor*>(i->second.handle);
+  // One that has ended keeps nothing; the registry may not know yet.
+  if (actor->getf(caf::abstract_actor::is_terminated_flag))
+    return nullptr;
+  return &static_cast<session_impl::stateful_pointer<session_actor_state>>(
+            actor)
+            ->state;
+}
+
+std::size_t node_bench::monitors_of(const caf::actor& who) {
+  struct opened : caf::monitorable_actor {
+    static std::size_t count(caf::monitorable_actor& actor) {
+      std::size_t n = 0;
+      for (auto* i = &(actor.*&opened::attachables_head_); *i; i = &(*i)->next)
+        ++n;
+      return n;
+    }
+  };
+  return opened::count(*static_cast<caf::monitorable_actor*>(
+    caf::actor_cast<caf::abstract_actor*>(who)));
 }
 
 std::size_t node_bench::actors() const {

@@ -5,6 +5,7 @@
 #include "tests/support/simulated_disk.hpp"
 
 #include "actors/node/node.hpp"
+#include "actors/session/session_registry.hpp"
 
 #include "messages/actors.hpp"
 
@@ -209,6 +210,15 @@ public:
 
   /// A session as it is on disk.
   expected<stored_session> stored(const std::string& id);
+
+  /// What the registry keeps.
+  [[nodiscard]] const session_registry_state& registry() const;
+
+  /// What the actor of a session keeps; null if it has none.
+  [[nodiscard]] const session_actor_state* active(const std::string& id) const;
+
+  /// How often others asked to hear of the end of an actor.
+  [[nodiscard]] static std::size_t monitors_of(const caf::actor& who);
 
   /// Actors that live, the node and its parts among them.
   [[nodiscard]] std::size_t actors() const;
