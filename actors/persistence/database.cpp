@@ -109,7 +109,11 @@ database::database(const persistence_settings& settings, const environment& env)
   // nop
 }
 
-database::~database() = default;
+database::~database() {
+  // What was refused, and what a failed disk left, is not to be touched.
+  if (is_open_ && !broken_)
+    parts_->db.remove_log_at_close();
+}
 
 expected<std::unique_ptr<database>>
 database::open(const persistence_settings& settings, const environment& env) {
@@ -120,6 +124,7 @@ database::open(const persistence_settings& settings, const environment& env) {
     result->set_up();
     result->parts_->prepare();
     result->read_meta();
+    result->is_open_ = true;
   } catch (const sqlite::error& e) {
     return tl::unexpected<failure>{sqlite::to_failure(e, result->path_)};
   } catch (const refused_request& e) {
@@ -255,6 +260,10 @@ expected<void> database::check() {
         return tl::unexpected<failure>{
           sqlite::to_failure({code, 0, "it could not be checked"}, path_)};
     }
+    // The same of a page that is not used; why is not said.
+    if (verdict.find("failed to get page") != std::string::npos)
+      return fail(errc::storage_failed,
+                  fmt::format("the disk failed at '{}': {}", path_, verdict));
     if (verdict != "ok")
       return fail(errc::registry_corrupted,
                   fmt::format("'{}' is damaged: {}; it was left as it is",

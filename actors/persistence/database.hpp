@@ -191,6 +191,9 @@ private:
   meta meta_;
   std::unique_ptr<parts> parts_;
   std::optional<failure> broken_;
+
+  /// Whether what is on disk was found to be in order.
+  bool is_open_ = false;
   std::uint64_t syncs_ = 0;
   std::uint64_t commits_ = 0;
   std::uint64_t checkpoints_ = 0;

@@ -218,6 +218,8 @@ connection::connection(const std::string& path,
   // and keep its errors to itself. (The pragma that turns that one off would
   // remove ours.)
   sqlite3_wal_hook(handle, &connection::on_commit, this);
+  check(
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr));
 }
 
 void connection::run(const char* sql) {
@@ -308,6 +310,11 @@ bool connection::has_log() const {
   int found = 0;
   check_file(files->xAccess(files, log, SQLITE_ACCESS_EXISTS, &found));
   return found != 0;
+}
+
+void connection::remove_log_at_close() {
+  sqlite3_db_config(handle_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0,
+                    nullptr);
 }
 
 void connection::check(int code) const {

@@ -136,6 +136,10 @@ public:
   /// Copies the write-ahead log into the database and syncs both.
   void checkpoint();
 
+  /// Lets the last step of the life of this object copy the log into the
+  /// database and remove it. Without that both are left as they are.
+  void remove_log_at_close();
+
 private:
   [[nodiscard]] sqlite3_file* file() const;
 

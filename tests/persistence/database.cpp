@@ -679,6 +679,11 @@ CAF_TEST(the power may go at any operation) {
 CAF_TEST(a database that cannot be read at its start is not called damaged) {
   for (int i = 0; i < 30; ++i)
     create(fmt::format("s-{}", i));
+  // Pages that nobody uses are looked at as well.
+  auto large = request("s-large");
+  large.payload.resize(100'000);
+  CAF_CHECK(commit(large));
+  CAF_CHECK(db->erase({"s-large"}));
   for (auto error : {EIO, ENOSPC})
     for (std::uint64_t n = 1;; ++n) {
       db.reset();
