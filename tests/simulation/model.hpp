@@ -24,7 +24,8 @@ struct violation : std::runtime_error {
 ///
 /// The invariants: what was acknowledged stays (I1); a query takes one answer
 /// and is not asked again (I2); a session follows its history, and an end is an
-/// end (I3); every refusal has a code that says why (I12).
+/// end (I3); an observer sees each event as it stays for ever, in order, and is
+/// told what it misses; every refusal has a code that says why (I12).
 class model {
 public:
   // -- member types -----------------------------------------------------------
@@ -40,6 +41,8 @@ public:
     std::optional<std::string> acknowledged;
     /// The event after which it was.
     std::uint64_t acknowledged_seq = 0;
+    /// The event that an observer saw it answered with.
+    std::optional<std::uint64_t> answered_seq;
   };
 
   /// What is known of a session.
@@ -50,12 +53,33 @@ public:
     std::uint64_t seq = 0;
     std::optional<std::uint64_t> end_seq;
     session_phase phase = session_phase::running;
-    bool cancel_was_asked = false;
+    /// Every reason that was ever given to cancel it.
+    std::set<std::string> cancel_reasons;
+    /// Whether it was told to be gone: somebody deleted it.
+    bool is_gone = false;
     std::map<std::string, query_record> queries;
     /// The queries that were open when it was shown last.
     std::vector<std::string> open;
     /// What was shown of the session at each event number.
     std::map<std::uint64_t, std::string> shown;
+    /// What observers saw of each event.
+    std::map<std::uint64_t, std::string> seen;
+    /// Where it stood at each event number.
+    std::map<std::uint64_t, session_phase> phases;
+  };
+
+  /// How far an observer has come with a session.
+  struct stream {
+    std::string session_id;
+    /// The last event that it knows.
+    std::uint64_t seq = 0;
+    /// Events that it was told it missed, and that it has not come past.
+    std::uint64_t announced = 0;
+    /// Where the session stands by what it saw, if it knows.
+    std::optional<session_phase> phase;
+    bool ended = false;
+    /// Whether it is sent what happens.
+    bool attached = false;
   };
 
   /// What a request relies on: taken when it is sent.
@@ -63,6 +87,8 @@ public:
     std::string session_id;
     /// The session must be at this event, or further.
     std::uint64_t seq = 0;
+    /// It was known to be deleted.
+    bool is_gone = false;
   };
 
   // -- what clients do and hear -----------------------------------------------
@@ -77,7 +103,31 @@ public:
              const std::string& response);
 
   /// A cancel is on its way.
-  void cancels(const std::string& id);
+  void cancels(const std::string& id, const std::string& reason);
+
+  /// Somebody asks to delete sessions that have ended.
+  void prunes() {
+    was_pruned_ = true;
+  }
+
+  // -- what observers see -----------------------------------------------------
+
+  /// An observer begins, and is told where the session stands.
+  void observing(stream& at, const session_view& view);
+
+  /// An observer is sent an event.
+  void saw(stream& at, const observed_event& event);
+
+  /// An observer is told that it misses events.
+  void missed(stream& at, std::uint64_t count);
+
+  // -- what is on disk --------------------------------------------------------
+
+  /// The whole history of a session, as observers would see each event.
+  void recorded(const std::string& id,
+                const std::vector<observed_event>& events);
+
+  // -- replies ----------------------------------------------------------------
 
   /// A session was shown.
   void shown(const expectation& at_least, const session_view& view);
@@ -99,6 +149,9 @@ public:
     return sessions_;
   }
 
+  /// Whether a session that nobody finds may have ended and been deleted.
+  [[nodiscard]] bool may_be_gone(const session_record& session) const;
+
   /// Answers that were acknowledged so far.
   [[nodiscard]] std::size_t acknowledged() const {
     return acknowledged_;
@@ -107,11 +160,15 @@ public:
 private:
   session_record& record(const std::string& id);
 
+  void note_phase(session_record& session, const std::string& id,
+                  std::uint64_t seq, session_phase phase);
+
   void take(session_record& session, const std::string& id, const answer& given,
             const std::string& query_id, std::uint64_t seq);
 
   std::map<std::string, session_record> sessions_;
   std::size_t acknowledged_ = 0;
+  bool was_pruned_ = false;
 };
 
 } // namespace muster::test

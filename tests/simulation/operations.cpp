@@ -153,7 +153,7 @@ private:
   }
 
   void cancel(const std::string& id) {
-    model_.cancels(id);
+    model_.cancels(id, "test");
     for (;;) {
       auto expected = model_.expectation_for(id);
       auto view = bench_.cancel(id);

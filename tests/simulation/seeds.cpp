@@ -20,25 +20,25 @@ simulation_report simulate(std::uint64_t seed) {
 
 CAF_TEST(
   nothing that was acknowledged is lost in three hundred simulated lives) {
-  std::uint64_t acknowledged = 0;
-  std::uint64_t crashes = 0;
-  std::uint64_t faults = 0;
+  simulation_report sum;
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     auto report = simulate(seed);
     if (report.fault)
       CAF_ERROR("seed " << seed << ": " << *report.fault
                         << "; for what happened: simulate --trace " << seed);
     CAF_CHECK(report.syncs > 0);
-    acknowledged += report.acknowledged;
-    crashes += report.kills + report.power_cuts;
-    faults += report.disk_faults;
+    sum.add(report);
   }
-  CAF_MESSAGE(acknowledged << " answers acknowledged, " << crashes
-                           << " crashes, " << faults << " faults of the disk");
+  CAF_MESSAGE(sum.text());
   // If little happens, little is proven.
-  CAF_CHECK(acknowledged > 300u * 10);
-  CAF_CHECK(crashes > 300u * 2);
-  CAF_CHECK(faults > 300u * 2);
+  CAF_CHECK(sum.acknowledged > 300u * 10);
+  CAF_CHECK(sum.observed > 300u * 10);
+  CAF_CHECK(sum.missed > 20u);
+  CAF_CHECK(sum.kills + sum.power_cuts > 300u * 2);
+  CAF_CHECK(sum.stops > 300u);
+  CAF_CHECK(sum.disk_faults > 300u * 2);
+  CAF_CHECK(sum.damages > 300u);
+  CAF_CHECK(sum.damages_refused > 30u);
 }
 
 CAF_TEST(a seed gives the same run every time) {

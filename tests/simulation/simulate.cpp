@@ -27,14 +27,7 @@ struct summary {
   void add(const simulation_report& one) {
     std::lock_guard lock{mutex};
     ++runs;
-    sum.requests += one.requests;
-    sum.acknowledged += one.acknowledged;
-    sum.sessions += one.sessions;
-    sum.starts += one.starts;
-    sum.kills += one.kills;
-    sum.power_cuts += one.power_cuts;
-    sum.disk_faults += one.disk_faults;
-    sum.syncs += one.syncs;
+    sum.add(one);
     if (!one.fault)
       return;
     ++failed;
@@ -43,12 +36,7 @@ struct summary {
   }
 
   void print() const {
-    fmt::print("{} lives, {} failed: {} sessions, {} requests, {} answers "
-               "acknowledged, {} starts, {} kills, {} power cuts, {} faults "
-               "of the disk, {} syncs\n",
-               runs, failed, sum.sessions, sum.requests, sum.acknowledged,
-               sum.starts, sum.kills, sum.power_cuts, sum.disk_faults,
-               sum.syncs);
+    fmt::print("{} lives, {} failed: {}\n", runs, failed, sum.text());
   }
 };
 

@@ -2,7 +2,9 @@
 
 #include "tests/simulation/simulation.hpp"
 
-#include "messages/json.hpp"
+#include "tests/simulation/damage.hpp"
+
+#include "messages/session_json.hpp"
 
 #include <fmt/format.h>
 
@@ -20,9 +22,34 @@ constexpr std::size_t max_open_requests = 10;
 
 } // namespace
 
+void simulation_report::add(const simulation_report& other) {
+  for (auto number :
+       {&simulation_report::requests, &simulation_report::acknowledged,
+        &simulation_report::sessions, &simulation_report::starts,
+        &simulation_report::kills, &simulation_report::power_cuts,
+        &simulation_report::disk_faults, &simulation_report::syncs,
+        &simulation_report::observed, &simulation_report::missed,
+        &simulation_report::stops, &simulation_report::damages,
+        &simulation_report::damages_refused,
+        &simulation_report::damages_unnoticed})
+    this->*number += other.*number;
+}
+
+std::string simulation_report::text() const {
+  return fmt::format(
+    "{} sessions, {} requests, {} answers acknowledged, {} events observed and "
+    "{} missed, {} starts, {} stops, {} kills, {} power cuts, {} faults of the "
+    "disk, {} syncs, {} files damaged: {} refused, {} not noticed",
+    sessions, requests, acknowledged, observed, missed, starts, stops, kills,
+    power_cuts, disk_faults, syncs, damages, damages_refused,
+    damages_unnoticed);
+}
+
 simulation::simulation(simulation_options options)
-  : options_(std::move(options)), random_(options_.seed),
-    bench_(options_.seed) {
+  : options_(std::move(options)), random_(options_.seed), bench_(options_.seed),
+    audience_(
+      bench_, model_, random_,
+      [this](const std::function<std::string()>& text) { note(text); }) {
   report_.seed = options_.seed;
   bench_.run_limit = 500;
   bench_.linger = 20;
@@ -37,7 +64,13 @@ simulation::simulation(simulation_options options)
   // Clocks jump by days here, and nobody is to be forgotten.
   settings.session.retention = std::chrono::hours{100'000};
   settings.session.idle_ttl = std::chrono::hours{100'000};
+  settings.session.observer_window = chance(2) ? 1 + roll(4) : 256;
+  if (chance(4))
+    settings.session.max_waiting = 1 + roll(4);
+  if (chance(4))
+    settings.session.max_active = 3 + roll(4);
   settings.storage.checkpoint_pages = 1 + roll(60);
+  prunes_ = chance(5);
   if (options_.prepare)
     options_.prepare(bench_);
 }
@@ -45,6 +78,8 @@ simulation::simulation(simulation_options options)
 simulation_report simulation::run() {
   try {
     start();
+    idle_actors_ = bench_.actors();
+    idle_files_ = bench_.disk.open_files();
     for (int i = 0; i < options_.steps; ++i)
       step();
     settle();
@@ -54,6 +89,8 @@ simulation_report simulation::run() {
   report_.acknowledged = model_.acknowledged();
   report_.sessions = model_.sessions().size();
   report_.syncs = bench_.disk.syncs();
+  report_.observed = audience_.events();
+  report_.missed = audience_.missed();
   return std::move(report_);
 }
 
@@ -74,6 +111,7 @@ void simulation::step() {
       bench_.run_one(random_);
   die_if_due();
   harvest();
+  check_counters();
 }
 
 void simulation::request_something() {
@@ -82,14 +120,21 @@ void simulation::request_something() {
   auto what = roll(100);
   if (id.empty() || (what < 20 && model_.sessions().size() < max_sessions))
     spawn_session();
-  else if (what < 70)
+  else if (what < 58)
     feed_session(id);
-  else if (what < 85)
+  else if (what < 68)
     show_session(id);
-  else if (what < 93)
+  else if (what < 76)
     await_session(id);
-  else if (what < 97)
-    list_sessions();
+  else if (what < 88)
+    audience_.act(id);
+  else if (what < 91)
+    list_sessions(static_cast<std::uint32_t>(roll(6)), {}, {},
+                  known_sessions());
+  else if (what < 95)
+    use_state();
+  else if (what < 97 && prunes_)
+    prune_sessions();
   else
     cancel_session(id);
 }
@@ -196,25 +241,37 @@ void simulation::show_session(const std::string& id) {
 }
 
 void simulation::await_session(const std::string& id) {
-  auto view = bench_.send_as_client<session_view>(
-    await_atom::value, id, chance(2) ? wait_for::event : wait_for::end);
+  // Some wait in the name of one who observes as well.
+  auto what = chance(2) ? wait_for::event : wait_for::end;
+  std::optional<audience::member> client;
+  if (chance(2))
+    client = audience_.somebody();
+  auto view
+    = client
+        ? bench_.send<session_view>(await_atom::value, id, what, client->handle)
+        : bench_.send_as_client<session_view>(await_atom::value, id, what);
   note([&] { return "a client waits for " + id; });
-  open_.push_back({[this, view, expected = model_.expectation_for(id)] {
-    if (!*view)
-      return false;
-    if (**view)
-      model_.shown(expected, ***view);
-    else
-      refused(expected.session_id, (*view)->error());
-    return true;
-  }});
+  std::optional<std::weak_ptr<void>> presence;
+  if (client)
+    presence = client->presence;
+  open_.push_back(
+    {[this, view, presence, expected = model_.expectation_for(id)] {
+      if (!*view)
+        return presence && presence->expired();
+      if (**view)
+        model_.shown(expected, ***view);
+      else
+        refused(expected.session_id, (*view)->error());
+      return true;
+    }});
 }
 
 void simulation::cancel_session(const std::string& id) {
   note([&] { return "a client cancels " + id; });
-  model_.cancels(id);
+  auto reason = fmt::format("reason {}", ++reasons_);
+  model_.cancels(id, reason);
   auto view = bench_.send<session_view>(
-    cancel_atom::value, id, cancel_reason{cancel_code::user, "enough", 0});
+    cancel_atom::value, id, cancel_reason{cancel_code::user, reason, 0});
   open_.push_back({[this, view, expected = model_.expectation_for(id)] {
     if (!*view)
       return false;
@@ -229,34 +286,106 @@ void simulation::cancel_session(const std::string& id) {
   }});
 }
 
-void simulation::list_sessions() {
-  auto page
-    = bench_.send<session_page>(list_atom::value, session_list_request{});
-  std::vector<std::string> known;
-  for (auto& [id, session] : model_.sessions())
-    if (!session.script.empty())
-      known.push_back(id);
-  open_.push_back({[this, page, known = std::move(known)] {
+void simulation::list_sessions(std::uint32_t limit, std::string before,
+                               std::set<std::string> listed,
+                               std::vector<std::string> known) {
+  session_list_request request;
+  request.limit = limit;
+  request.before = before;
+  auto page = bench_.send<session_page>(list_atom::value, request);
+  open_.push_back({[=, this]() mutable {
     if (!*page)
       return false;
     if (!**page) {
-      refused("(list)", (*page)->error());
+      // The session that it was to go on behind may be deleted by now.
+      auto& why = (*page)->error();
+      if (why.code != errc::not_found || before.empty() || !prunes_)
+        refused("(list)", why);
       return true;
     }
-    std::set<std::string> listed;
-    for (auto& line : (**page)->sessions)
-      listed.insert(line.session_id);
+    auto& sessions = (**page)->sessions;
+    for (auto& line : sessions)
+      if (!listed.insert(line.session_id).second)
+        throw violation{"session " + line.session_id + " is listed twice"};
+    if ((**page)->more && (sessions.empty() || limit == 0))
+      throw violation{"a list has no end"};
+    if ((**page)->more) {
+      if (!bench_.is_running())
+        return true;
+      list_sessions(limit, sessions.back().session_id, std::move(listed),
+                    std::move(known));
+      return true;
+    }
     for (auto& id : known)
-      if (listed.count(id) == 0)
+      if (listed.count(id) == 0
+          && !model_.may_be_gone(model_.sessions().at(id)))
         throw violation{"session " + id
                         + " was acknowledged and is not listed"};
     return true;
   }});
 }
 
+void simulation::prune_sessions() {
+  note([] { return "an operator deletes what has ended"; });
+  model_.prunes();
+  auto count = bench_.send<std::uint64_t>(
+    prune_atom::value, static_cast<std::int64_t>(chance(2) ? 0 : roll(60'000)));
+  open_.push_back({[this, count] {
+    if (!*count)
+      return false;
+    if (!**count)
+      refused("(prune)", (*count)->error());
+    return true;
+  }});
+}
+
+void simulation::use_state() {
+  const state_key where{"default", "operator"};
+  if (!is_writing_ && chance(2)) {
+    is_writing_ = true;
+    auto value = ++sent_value_;
+    possible_values_.insert(value);
+    auto version = bench_.send<std::uint64_t>(set_atom::value, where,
+                                              std::to_string(value));
+    open_.push_back({[this, version, value] {
+      if (!*version)
+        return false;
+      is_writing_ = false;
+      if (!**version) {
+        refused("(set)", (*version)->error());
+        return true;
+      }
+      if (***version <= value_version_)
+        throw violation{fmt::format("version {} of a value comes behind {}",
+                                    ***version, value_version_)};
+      value_version_ = ***version;
+      possible_values_ = {value};
+      return true;
+    }});
+    return;
+  }
+  auto found = bench_.send<state_value>(get_atom::value, where);
+  open_.push_back(
+    {[this, found, possible = possible_values_, sent = sent_value_] {
+      if (!*found)
+        return false;
+      if (!**found) {
+        refused("(get)", (*found)->error());
+        return true;
+      }
+      auto value = std::stoull((**found)->value.value_or("0"));
+      if (possible.count(value) == 0 && value <= sent)
+        throw violation{fmt::format("the value {} is back", value)};
+      return true;
+    }});
+}
+
 void simulation::disturb() {
   auto& disk = bench_.disk;
-  switch (roll(12)) {
+  switch (roll(13)) {
+    case 12:
+      stop();
+      break;
     case 0:
       note([] { return "the process is killed"; });
       die(false);
@@ -267,10 +396,13 @@ void simulation::disturb() {
       break;
     case 2:
     case 3:
-      power_goes_at_ = disk.operations() + 1 + roll(30);
+      ends_at_ = disk.operations() + 1 + roll(30);
+      by_power_ = chance(2);
       note([&] {
-        return fmt::format("the power will go at operation {}",
-                           *power_goes_at_);
+        return fmt::format("{} at operation {}",
+                           by_power_ ? "the power will go"
+                                     : "the process will be killed",
+                           *ends_at_);
       });
       break;
     case 4:
@@ -308,20 +440,21 @@ void simulation::disturb() {
 void simulation::start() {
   bench_.disk.set_fault([this](disk_operation operation,
                                const std::string& path, std::uint64_t number) {
-    if (!power_goes_at_ || number < *power_goes_at_)
+    if (!ends_at_ || number < *ends_at_)
       return 0;
     note([&] {
-      return fmt::format("the power goes at operation {}: {} {}", number,
-                         to_string(operation), path);
+      return fmt::format("{} at operation {}: {} {}",
+                         by_power_ ? "the power goes" : "the process is killed",
+                         number, to_string(operation), path);
     });
-    power_goes_at_.reset();
-    power_is_gone_ = true;
+    ends_at_.reset();
+    has_ended_ = true;
     bench_.disk.is_off = true;
     return EIO;
   });
   for (int attempt = 0;; ++attempt) {
     auto started = bench_.start();
-    if (started && !power_is_gone_ && !bench_.has_died())
+    if (started && !has_ended_ && !bench_.has_died())
       break;
     if (!started && attempt > 0)
       throw violation{"the node does not start: " + started.error().message};
@@ -330,9 +463,11 @@ void simulation::start() {
     // The fault was in the way; it is over.
     if (started)
       bench_.kill();
-    if (power_is_gone_)
+    if (has_ended_ && by_power_)
       bench_.disk.cut_power();
-    power_is_gone_ = false;
+    else if (has_ended_)
+      bench_.disk.kill_process();
+    has_ended_ = false;
     bench_.disk.is_off = false;
     heal();
   }
@@ -343,21 +478,121 @@ void simulation::start() {
 }
 
 void simulation::die(bool power) {
+  audience_.go();
   if (power)
     bench_.cut_power();
   else
     bench_.kill();
   ++(power ? report_.power_cuts : report_.kills);
-  power_is_gone_ = false;
-  power_goes_at_.reset();
+  has_ended_ = false;
+  ends_at_.reset();
   // Nobody gets an answer any more.
   open_.clear();
+  is_writing_ = false;
+  if (power && chance(6))
+    start_damaged();
   start();
 }
 
+void simulation::stop() {
+  heal();
+  note([] { return "the node is told to stop"; });
+  audience_.go();
+  try {
+    bench_.stop();
+  } catch (const std::exception& fault) {
+    // Of what happened before.
+    if (!has_ended_ && !bench_.has_died())
+      throw violation{fault.what()};
+    die_if_due();
+    return;
+  }
+  for (auto& request : std::exchange(open_, {}))
+    if (!request.harvest())
+      throw violation{"a request has no answer, and the node has stopped"};
+  open_.clear();
+  is_writing_ = false;
+  if (bench_.disk.open_files() > 0)
+    throw violation{
+      fmt::format("{} files are left open", bench_.disk.open_files())};
+  ++report_.stops;
+  start();
+}
+
+void simulation::start_damaged() {
+  damage harm{bench_.disk, random_};
+  if (harm.path().empty())
+    return;
+  ++report_.damages;
+  note([&] { return harm.text(); });
+  bench_.disk.set_fault(nullptr);
+  bench_.disk.capacity.reset();
+  bench_.disk.forget_failures();
+  auto started = bench_.start();
+  if (!started) {
+    ++report_.damages_refused;
+    auto& why = started.error();
+    note([&] { return "the start is refused: " + why.message; });
+    if (why.code != errc::registry_corrupted && why.code != errc::newer_format
+        && why.code != errc::storage_failed)
+      throw violation{harm.text() + ", and a start is refused with "
+                      + to_string(why.code)};
+    if (why.message.find("/state/sessions.db") == std::string::npos)
+      throw violation{harm.text()
+                      + ", and nobody is told where: " + why.message};
+    if (bench_.disk.contents(harm.path()) != harm.contents())
+      throw violation{harm.text() + ", and a refused start has changed it"};
+  } else {
+    auto before = model_;
+    try {
+      audit_damaged();
+    } catch (const violation& fault) {
+      if (harm.is_plain())
+        throw violation{harm.text() + ", and a start goes on: " + fault.what()};
+      ++report_.damages_unnoticed;
+      note([&] { return std::string{"not noticed: "} + fault.what(); });
+    }
+    model_ = std::move(before);
+  }
+  bench_.kill();
+  harm.undo();
+}
+
+void simulation::audit_damaged() {
+  auto is_loud = [&](const failure& why) {
+    return bench_.has_died() || why.code == errc::registry_corrupted
+           || why.code == errc::storage_failed;
+  };
+  auto known = model_.sessions();
+  for (auto& [id, session] : known) {
+    auto view = bench_.show(id);
+    if (view) {
+      model_.shown(model_.expectation_for(id), *view);
+      auto text = bench_.ask<std::string>(transcript_atom::value, id);
+      if (text)
+        model_.told(id, *text);
+      else if (!is_loud(text.error()))
+        throw violation{"session " + id + ": " + text.error().message};
+      if (text)
+        check_record(id);
+    } else if (!is_loud(view.error())) {
+      model_.refused(id, view.error());
+    }
+    if (bench_.has_died())
+      return;
+  }
+}
+
 void simulation::die_if_due() {
-  if (power_is_gone_) {
-    die(true);
+  if (has_ended_) {
+    auto by_power = by_power_;
+    die(by_power);
+    // What was written and not synced is there for now. If somebody sees it, it
+    // has to stay.
+    if (!by_power && chance(2)) {
+      audit();
+      die(true);
+    }
   } else if (bench_.has_died()) {
     note([] { return "the node gives up"; });
     die(chance(3));
@@ -365,6 +600,8 @@ void simulation::die_if_due() {
 }
 
 void simulation::harvest() {
+  audience_.harvest(
+    [this](const std::string& id, const failure& why) { refused(id, why); });
   for (auto i = open_.begin(); i != open_.end();)
     i = i->harvest() ? open_.erase(i) : std::next(i);
   die_if_due();
@@ -375,12 +612,15 @@ void simulation::harvest() {
 void simulation::settle() {
   note([] { return "no more faults"; });
   heal();
-  if (power_is_gone_ || bench_.has_died())
-    die_if_due();
-  else if (chance(2))
+  // Some of those that wait since before are answered in the end.
+  auto& max_active = bench_.settings.session.max_active;
+  auto is_scarce = max_active < max_sessions;
+  max_active = 10 * max_sessions;
+  if (is_scarce || chance(2))
     die(chance(2));
-  open_.clear();
   bench_.run();
+  harvest();
+  audience_.hurry();
   audit();
   // Those too that came through without an acknowledgement.
   auto all = bench_.list();
@@ -390,35 +630,116 @@ void simulation::settle() {
   for (auto& line : *all)
     ids.push_back(line.session_id);
   for (auto& [id, session] : model_.sessions())
-    if (std::find(ids.begin(), ids.end(), id) == ids.end())
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()
+        && !model_.may_be_gone(session))
       throw violation{"session " + id + " was seen and is not listed"};
   for (auto& id : ids)
     finish_session(id);
+  check_leftovers();
   // Nothing of all this may depend on what is only in memory.
+  audience_.go();
   bench_.cut_power();
   start();
   audit();
   std::int64_t counted = 0;
   std::int64_t listed = 0;
-  for (auto& id : ids)
+  for (auto& id : ids) {
     check_session(id, counted, listed);
+    check_record(id);
+  }
   auto value = [&](const char* key) {
     auto found
       = bench_.ask<state_value>(get_atom::value, state_key{"default", key});
     return found && found->value ? json::parse(*found->value) : json();
   };
+  auto written = value("operator");
+  if (possible_values_.count(written.is_null() ? 0
+                                               : written.get<std::uint64_t>())
+      == 0)
+    throw violation{"the value " + written.dump() + " is back"};
+  // What deleted sessions did is not known.
   auto counter = value("counter");
-  auto list = value("list");
-  if ((counter.is_null() ? 0 : counter.get<double>()) != counted)
+  if (!prunes_ && (counter.is_null() ? 0 : counter.get<double>()) != counted)
     throw violation{
       fmt::format("the counter is {}, not {}", counter.dump(), counted)};
-  if ((list.is_null() ? 0 : list.size()) != static_cast<std::size_t>(listed))
+  auto list = value("list");
+  auto items = list.is_null() ? 0 : list.size();
+  if (!prunes_ && items != static_cast<std::size_t>(listed))
     throw violation{
-      fmt::format("the list has {} items, not {}", list.size(), listed)};
+      fmt::format("the list has {} items, not {}", items, listed)};
   bench_.stop();
   if (bench_.disk.open_files() > 0)
     throw violation{
       fmt::format("{} files are left open", bench_.disk.open_files())};
+}
+
+void simulation::check_counters() {
+  if (!bench_.is_running() || bench_.has_died())
+    return;
+  auto& registry = bench_.registry();
+  std::uint64_t machines = 0;
+  std::uint64_t asked_back = 0;
+  for (auto& [id, entry] : registry.active) {
+    machines += entry.machine != machine_use::none ? 1 : 0;
+    asked_back += entry.asked_back ? 1 : 0;
+  }
+  if (machines != registry.machines || asked_back != registry.asked_back)
+    throw violation{fmt::format(
+      "{} machines are counted, {} of them asked for, and there "
+      "are {} and {}",
+      registry.machines, registry.asked_back, machines, asked_back)};
+  audience_.check_monitors();
+}
+
+void simulation::check_leftovers() {
+  // A narrow window lets one event through at a time.
+  for (int rounds = 0; rounds < 100; ++rounds) {
+    bench_.run();
+    harvest();
+  }
+  audience_.check_ends();
+  // Machines and actors go when nobody has needed them for a while.
+  bench_.advance(10s);
+  harvest();
+  if (!open_.empty())
+    throw violation{
+      fmt::format("{} requests are never answered", open_.size())};
+  auto& registry = bench_.registry();
+  if (!registry.active.empty() || !registry.ids.empty())
+    throw violation{"session " + registry.active.begin()->first
+                    + " has ended and has an actor"};
+  if (registry.machines + registry.asked_back + registry.asked > 0)
+    throw violation{"the registry counts what is not there"};
+  auto actors = idle_actors_ + audience_.actors();
+  if (bench_.actors() != actors)
+    throw violation{
+      fmt::format("there are {} actors, not {}", bench_.actors(), actors)};
+  if (bench_.disk.open_files() != idle_files_)
+    throw violation{fmt::format("{} files are open, not {}",
+                                bench_.disk.open_files(), idle_files_)};
+}
+
+void simulation::check_record(const std::string& id) {
+  auto stored = bench_.stored(id);
+  if (!stored)
+    throw violation{"session " + id + ": " + stored.error().message};
+  std::vector<observed_event> seen;
+  session_fold fold{id};
+  for (auto& batch : stored->events) {
+    std::string code_hash;
+    auto events = decode_history(batch.payload, code_hash);
+    if (!events)
+      throw violation{"session " + id + ": " + events.error().message};
+    for (auto& event : *events) {
+      auto before = fold.phase();
+      fold.apply(event);
+      auto& x = seen.emplace_back();
+      x.last = is_terminal(fold.phase());
+      for (auto& item : progress_json(event, before, fold.view()))
+        x.progress.push_back(item.dump());
+    }
+  }
+  model_.recorded(id, seen);
 }
 
 void simulation::finish_session(const std::string& id) {
@@ -434,7 +755,7 @@ void simulation::finish_session(const std::string& id) {
     auto is_endless = view->phase == session_phase::running && rounds > 3
                       && script_of(id).never_ends;
     if (is_endless) {
-      model_.cancels(id);
+      model_.cancels(id, "test");
       auto ended = bench_.cancel(id);
       if (!ended)
         throw violation{"session " + id + ": " + ended.error().message};
@@ -496,16 +817,26 @@ void simulation::audit() {
     known.emplace_back(id, model_.expectation_for(id));
   for (auto& [id, expected] : known) {
     auto view = bench_.show(id);
-    if (power_is_gone_ || bench_.has_died())
+    if (has_ended_ || bench_.has_died())
       return;
     if (view)
       model_.shown(expected, *view);
     else
       refused(id, view.error());
+    if (has_ended_ || bench_.has_died())
+      return;
   }
 }
 
 // -- helpers ------------------------------------------------------------------
+
+std::vector<std::string> simulation::known_sessions() const {
+  std::vector<std::string> out;
+  for (auto& [id, session] : model_.sessions())
+    if (!session.script.empty())
+      out.push_back(id);
+  return out;
+}
 
 std::string simulation::some_session() {
   auto& all = model_.sessions();
@@ -535,7 +866,7 @@ const simulated_script& simulation::script_of(const std::string& id) {
 void simulation::heal() {
   bench_.disk.capacity.reset();
   bench_.disk.forget_failures();
-  power_goes_at_.reset();
+  ends_at_.reset();
   note([] { return "the disk is fine"; });
 }
 
@@ -545,6 +876,8 @@ void simulation::refused(const std::string& id, const failure& why) {
     model_.refused(id, why);
     return;
   }
+  if (!bench_.is_running())
+    throw violation{"session " + id + ": a request is lost by a stop"};
   // So it ends for those who were waiting when the node gives up, and only
   // then.
   for (int i = 0; i < 10'000 && !bench_.has_died(); ++i)

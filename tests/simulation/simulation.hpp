@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "tests/simulation/audience.hpp"
 #include "tests/simulation/model.hpp"
 #include "tests/simulation/scripts.hpp"
 #include "tests/support/node_bench.hpp"
@@ -11,6 +12,7 @@
 #include <list>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +46,22 @@ struct simulation_report {
   std::uint64_t power_cuts = 0;
   std::uint64_t disk_faults = 0;
   std::uint64_t syncs = 0;
+  /// Events that observers saw, and those that they were told they missed.
+  std::uint64_t observed = 0;
+  std::uint64_t missed = 0;
+  /// Ordered stops.
+  std::uint64_t stops = 0;
+  /// Files that were damaged before a start; starts that were refused for it;
+  /// damages that nobody noticed, see docs/reliability.md.
+  std::uint64_t damages = 0;
+  std::uint64_t damages_refused = 0;
+  std::uint64_t damages_unnoticed = 0;
+
+  /// Adds the numbers of another run.
+  void add(const simulation_report& other);
+
+  /// All numbers, for people.
+  [[nodiscard]] std::string text() const;
 };
 
 /// A whole node with its clients, on a scheduler, a clock and a disk that a
@@ -79,7 +97,17 @@ private:
 
   void cancel_session(const std::string& id);
 
-  void list_sessions();
+  /// Lists all sessions, page by page.
+  /// @param before the last of the page before; empty for the first.
+  void list_sessions(std::uint32_t limit, std::string before,
+                     std::set<std::string> listed,
+                     std::vector<std::string> known);
+
+  /// Deletes sessions that have ended.
+  void prune_sessions();
+
+  /// Writes or reads a value that no script uses.
+  void use_state();
 
   void disturb();
 
@@ -90,7 +118,17 @@ private:
 
   void die(bool power);
 
-  /// Dies if the power was cut, or the node gave up.
+  /// The node is told to stop, and leaves nothing behind.
+  void stop();
+
+  /// Damages a file and starts the node: it refuses the file by its name and
+  /// leaves it as it is, or has everything. Then the file is as before.
+  void start_damaged();
+
+  /// What a node on a damaged disk tells is as before, or refused loudly.
+  void audit_damaged();
+
+  /// Dies if the process was killed, the power was cut, or the node gave up.
   void die_if_due();
 
   void harvest();
@@ -101,7 +139,16 @@ private:
   /// clients were told.
   void settle();
 
+  /// What is counted at any time adds up.
+  void check_counters();
+
+  /// Nobody wants anything: nothing is left of what was under way.
+  void check_leftovers();
+
   void finish_session(const std::string& id);
+
+  /// Compares what was observed with what is on disk.
+  void check_record(const std::string& id);
 
   void check_session(const std::string& id, std::int64_t& counted,
                      std::int64_t& listed);
@@ -120,6 +167,9 @@ private:
 
   std::string some_session();
 
+  /// The sessions that were acknowledged.
+  [[nodiscard]] std::vector<std::string> known_sessions() const;
+
   const simulated_script& script_of(const std::string& id);
 
   void heal();
@@ -134,11 +184,26 @@ private:
   std::mt19937_64 random_;
   node_bench bench_;
   model model_;
+  audience audience_;
   std::list<open_request> open_;
-  /// The operation of the disk at which the power goes.
-  std::optional<std::uint64_t> power_goes_at_;
-  bool power_is_gone_ = false;
+  /// The operation of the disk at which the process is killed, or the power
+  /// goes.
+  std::optional<std::uint64_t> ends_at_;
+  bool by_power_ = false;
+  bool has_ended_ = false;
   std::uint64_t responses_ = 0;
+  std::uint64_t reasons_ = 0;
+  /// Whether operators delete sessions in this life.
+  bool prunes_ = false;
+  /// Actors and files of a node that has nothing to do.
+  std::size_t idle_actors_ = 0;
+  std::size_t idle_files_ = 0;
+  /// Values that the state may have, the last that was sent, and the version of
+  /// the last that was acknowledged.
+  std::set<std::uint64_t> possible_values_{0};
+  std::uint64_t sent_value_ = 0;
+  std::uint64_t value_version_ = 0;
+  bool is_writing_ = false;
 };
 
 } // namespace muster::test
