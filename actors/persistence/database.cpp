@@ -735,12 +735,19 @@ void database::checkpoint_if_due() {
 }
 
 void database::look_for_files() {
-  if (!broken_ && parts_->db.is_gone())
-    broken_ = {errc::storage_failed,
-               fmt::format("'{}' or its log was removed or replaced while the "
-                           "node was running, and nobody would find what is "
-                           "written there; the node stops",
-                           path_)};
+  if (broken_ || !parts_->db.is_gone())
+    return;
+  broken_ = {errc::storage_failed,
+             fmt::format("'{}' or its log was removed or replaced while the "
+                         "node was running, and nobody would find what is "
+                         "written there; the node stops",
+                         path_)};
+  // If only the log is gone, what it had is saved by this: it is still open.
+  try {
+    parts_->db.checkpoint();
+  } catch (const sqlite::error&) {
+    // What is not in its place cannot be saved.
+  }
 }
 
 std::uint64_t database::count(session_phase phase) const {

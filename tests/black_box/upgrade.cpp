@@ -140,8 +140,11 @@ CAF_TEST(a newer format is refused and nothing in its folder is touched) {
   std::filesystem::create_directory(box.state());
   std::filesystem::copy(golden(database::format) + "/sessions.db", box.state());
   auto path = box.state() + "/sessions.db";
-  sqlite::connection{path, ""}.run(
-    fmt::format("PRAGMA user_version={}", database::format + 1).c_str());
+  {
+    sqlite::connection db{path, ""};
+    db.run(fmt::format("PRAGMA user_version={}", database::format + 1).c_str());
+    db.remove_log_at_close();
+  }
   auto before = read_file(path);
   // With a log, too, as of a node that was killed.
   box.folder.write("state/sessions.db-wal", "");
