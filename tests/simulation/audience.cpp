@@ -126,6 +126,18 @@ void audience::hurry() {
     who.patience = 1;
 }
 
+void audience::gather(const std::vector<std::string>& ids) {
+  for (auto& who : seats_) {
+    enter(who);
+    for (auto& id : ids)
+      observe(who, id, who.streams[id].seq);
+  }
+}
+
+void audience::thin_out() {
+  leave(seats_[roll(seats_.size())]);
+}
+
 void audience::enter(seat& who) {
   if (who.handle)
     return;

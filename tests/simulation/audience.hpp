@@ -59,6 +59,12 @@ public:
   /// From now on all acknowledge at once.
   void hurry();
 
+  /// All of them observe all of these.
+  void gather(const std::vector<std::string>& ids);
+
+  /// One of them goes without a word.
+  void thin_out();
+
   // -- what must hold ---------------------------------------------------------
 
   /// At any time: a client is monitored by those sessions that know it, and by

@@ -110,8 +110,9 @@ void model::saw(stream& at, const observed_event& event) {
   session.seq = std::max(session.seq, event.seq);
   if (event.last != (session.end_seq.value_or(0) == event.seq)
       && session.end_seq)
-    broken(id, fmt::format("ends at event {}, and at {} before", event.seq,
-                           *session.end_seq));
+    broken(id,
+           fmt::format("is observed at event {}{}, and ended at {}", event.seq,
+                       event.last ? ", its end" : "", *session.end_seq));
   if (event.last)
     session.end_seq = event.seq;
   if (is_end_alone)

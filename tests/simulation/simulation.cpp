@@ -382,7 +382,13 @@ void simulation::use_state() {
 
 void simulation::disturb() {
   auto& disk = bench_.disk;
-  switch (roll(13)) {
+  switch (roll(14)) {
+    case 13:
+      ends_at_ = disk.operations() + 1;
+      by_power_ = false;
+      at_sync_ = true;
+      note([] { return "the process will be killed at the next sync"; });
+      break;
     case 12:
       stop();
       break;
@@ -398,6 +404,7 @@ void simulation::disturb() {
     case 3:
       ends_at_ = disk.operations() + 1 + roll(30);
       by_power_ = chance(2);
+      at_sync_ = false;
       note([&] {
         return fmt::format("{} at operation {}",
                            by_power_ ? "the power will go"
@@ -440,7 +447,8 @@ void simulation::disturb() {
 void simulation::start() {
   bench_.disk.set_fault([this](disk_operation operation,
                                const std::string& path, std::uint64_t number) {
-    if (!ends_at_ || number < *ends_at_)
+    if (!ends_at_ || number < *ends_at_
+        || (at_sync_ && operation != disk_operation::sync))
       return 0;
     note([&] {
       return fmt::format("{} at operation {}: {} {}",
@@ -589,7 +597,7 @@ void simulation::die_if_due() {
     die(by_power);
     // What was written and not synced is there for now. If somebody sees it, it
     // has to stay.
-    if (!by_power && chance(2)) {
+    if (!by_power && (at_sync_ || chance(2))) {
       audit();
       die(true);
     }
@@ -633,6 +641,11 @@ void simulation::settle() {
     if (std::find(ids.begin(), ids.end(), id) == ids.end()
         && !model_.may_be_gone(session))
       throw violation{"session " + id + " was seen and is not listed"};
+  // Some watch the end, and some go before it.
+  audience_.gather(ids);
+  bench_.run();
+  harvest();
+  audience_.thin_out();
   for (auto& id : ids)
     finish_session(id);
   check_leftovers();

@@ -190,6 +190,8 @@ private:
   /// goes.
   std::optional<std::uint64_t> ends_at_;
   bool by_power_ = false;
+  /// Only a sync will do: what it was to sync is written and still there.
+  bool at_sync_ = false;
   bool has_ended_ = false;
   std::uint64_t responses_ = 0;
   std::uint64_t reasons_ = 0;
