@@ -185,7 +185,7 @@ void run_workload(black_box& box, ledger& book, int kills, std::uint64_t seed) {
       continue;
     }
     // In the middle of something, at a random microsecond of it.
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 30'000));
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 6'000));
     for (int spins = 0;
          work.in_flight == 0 && work.done < session_count && spins < 100'000;
          ++spins)
