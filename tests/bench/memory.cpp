@@ -63,10 +63,11 @@ std::uint64_t machines(in_process_node& node) {
   return (*status)["sessions"].value("machines", std::uint64_t{0});
 }
 
-/// Waits until the node says that so many machines are held.
-void wait_for_machines(in_process_node& node, std::uint64_t count) {
+/// Waits until the node says that a condition holds for its machines.
+template <class Predicate>
+void wait_for_machines(in_process_node& node, Predicate holds) {
   auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (machines(node) != count) {
+  while (!holds(machines(node))) {
     if (std::chrono::steady_clock::now() > end)
       throw std::runtime_error{"the machines do not change"};
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -94,7 +95,9 @@ double bytes_without_machine(const options& how) {
   node.spawn(asking_script(), 50);
   auto before = resident_bytes();
   node.spawn(asking_script(), session_count);
-  wait_for_machines(node, 0);
+  // The node says now and then how many there are.
+  wait_for_machines(node, [](auto count) { return count > session_count; });
+  wait_for_machines(node, [](auto count) { return count == 0; });
   return std::max(0.0, resident_bytes() - before) / session_count;
 }
 
