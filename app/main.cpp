@@ -21,7 +21,13 @@ namespace {
 void add_global_options(CLI::App& app, global_options& globals) {
   app.add_option("--state-dir", globals.state_directory,
                  "Where the node keeps everything");
-  app.add_option("--node", globals.node, "The node to talk to, HOST:PORT");
+  app.add_option("--node", globals.node.address,
+                 "The node to talk to, HOST:PORT");
+  app.add_option("--tls", globals.node.tls,
+                 "The folder with the certificates to show to the node");
+  app.add_flag("--insecure-loopback", globals.node.insecure_loopback,
+               "Without TLS, on 127.0.0.1 only; for tests: everybody on this "
+               "machine can do everything");
   app.add_option("--config", globals.config_file, "The configuration file");
   app.add_flag("--json", globals.json,
                "Print results and errors as JSON documents");
@@ -69,6 +75,7 @@ int run(int argc, char** argv) {
     "Runs Lua strategies that ask language models, and loses nothing of "
     "what it was told"};
   command_context context;
+  context.arguments = argv;
   add_global_options(app, context.globals);
   app.require_subcommand(1);
   add_node_commands(app, context);
@@ -77,6 +84,7 @@ int run(int argc, char** argv) {
   add_state_commands(app, context);
   add_status_commands(app, context);
   add_config_commands(app, context);
+  add_tls_commands(app, context);
   let_options_fall_through(app);
   try {
     app.parse(argc, argv);

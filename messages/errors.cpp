@@ -50,15 +50,20 @@ const std::vector<errc_description>& all_errors() {
     {errc::program_failed, "program_failed", 1,
      "a program that was asked to do something failed"},
     {errc::internal, "internal", 1, "a fault of the program itself"},
+    {errc::bad_certificate, "bad_certificate", 5,
+     "a certificate, a key or a list of revoked ones cannot be used"},
   };
   return table;
 }
 
 const errc_description& describe(errc code) {
   auto& table = all_errors();
-  auto i = std::find_if(table.begin(), table.end(),
-                        [=](auto& row) { return row.code == code; });
-  return i != table.end() ? *i : table.back();
+  auto find = [&](errc wanted) {
+    return std::find_if(table.begin(), table.end(),
+                        [=](auto& row) { return row.code == wanted; });
+  };
+  auto i = find(code);
+  return i != table.end() ? *i : *find(errc::internal);
 }
 
 std::string to_string(errc code) {

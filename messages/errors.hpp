@@ -41,6 +41,7 @@ enum class errc : std::uint8_t {
   shutting_down,
   program_failed,
   internal,
+  bad_certificate,
 };
 
 /// What the table of error codes says about one of them.

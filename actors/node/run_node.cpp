@@ -5,9 +5,11 @@
 #include "actors/node/node.hpp"
 #include "actors/node/node_config.hpp"
 #include "actors/node/signals.hpp"
+#include "actors/node/tls_folder.hpp"
 #include "actors/persistence/state_directory.hpp"
 #include "actors/process/crash_handler.hpp"
 #include "actors/process/environment.hpp"
+#include "actors/remote/publish.hpp"
 
 #include "messages/json.hpp"
 
@@ -17,10 +19,14 @@
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <muster_version.hpp>
 #include <thread>
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,41 +38,115 @@ namespace {
 /// disk.
 constexpr auto exit_patience = std::chrono::seconds(5);
 
-std::string address_document(const node_address& address,
+/// Where a client on this machine reaches what listens on `host`.
+std::string seen_from_here(const std::string& host) {
+  if (host == "0.0.0.0")
+    return "127.0.0.1";
+  return host == "::" ? "::1" : host;
+}
+
+std::string address_document(const node_address& address, bool has_tls,
                              const environment& env) {
-  return json{{"host", address.host},
+  return json{{"host", seen_from_here(address.host)},
               {"port", address.port},
               {"pid", ::getpid()},
               {"started_at", env.wall_ms()},
+              {"tls", has_tls},
               {"version", version}}
            .dump(2)
          + "\n";
 }
 
-/// Opens the port, and writes where it is for clients on this machine.
-expected<node_address> publish(caf::actor_system& system,
-                               const node_parts& parts, const node_impl& hdl) {
+// -- connections --------------------------------------------------------------
+
+/// Descriptors that a node needs beside its connections: files, pipes, the
+/// standard streams.
+constexpr std::uint64_t other_descriptors = 64;
+
+/// Makes room for all connections that the settings allow: strangers can take
+/// them, and a node without descriptors cannot work.
+expected<void> make_room(const gate_settings& settings) {
+  auto needed
+    = settings.max_connections + settings.max_handshakes + other_descriptors;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= needed)
+    return {};
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, needed);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= needed)
+    return {};
+  return fail(
+    errc::invalid_argument,
+    fmt::format("node.max-connections = {} and node.max-handshakes = "
+                "{} need {} open files, and this process may have {}; "
+                "lower them, or raise that (ulimit -n, LimitNOFILE=)",
+                settings.max_connections, settings.max_handshakes, needed,
+                limit.rlim_max));
+}
+
+/// Makes the certificates, if there are none, and looks at every file.
+expected<void> prepare_tls(node_settings& settings, const environment& env) {
+  auto folder = tls_folder::open(settings.storage.directory, settings.tls, env);
+  if (!folder)
+    return tl::unexpected<failure>{folder.error()};
+  settings.gate.folder = (*folder)->path();
+  return (*folder)
+    ->prepare()
+    .and_then([&](bool is_new) {
+      if (is_new)
+        spdlog::info("made certificates in {}", settings.gate.folder);
+      return load_node(settings.gate.folder, env.wall_ms());
+    })
+    .and_then([&](const identity&) {
+      return load_client(settings.gate.folder, env.wall_ms());
+    })
+    .map([](const identity&) {});
+}
+
+/// Opens the port.
+/// @returns the gate, or none if the node listens without TLS.
+expected<std::unique_ptr<gate>>
+open_port(caf::actor_system& system, const node_parts& parts,
+          const node_impl& hdl, node_address& address) {
   auto& settings = parts.settings;
-  auto port
-    = system.middleman().publish(caf::actor_cast<node_actor>(hdl),
-                                 settings.port, settings.host.c_str(), true);
-  if (!port)
-    return fail(errc::in_use,
-                fmt::format("cannot listen on {}:{}; another program may use "
-                            "the port, give another one or 0",
-                            settings.host, settings.port));
-  node_address address{settings.host, *port, settings.storage.directory};
-  expected<node_address> result = address;
+  auto published = caf::actor_cast<node_actor>(hdl);
+  auto whom = caf::actor_cast<caf::strong_actor_ptr>(published);
+  auto interface = system.message_types(published);
+  if (settings.insecure_loopback) {
+    spdlog::warn("listening without TLS: every process of this machine can do "
+                 "everything with this node, and end it");
+    return publish_insecurely(system, whom, interface, settings.gate.port)
+      .map([&](std::uint16_t port) {
+        address.port = port;
+        return std::unique_ptr<gate>{};
+      });
+  }
+  return gate::open(settings.gate, parts.env.wall_ms)
+    .map([&](std::unique_ptr<gate> out) {
+      publish(system, whom, interface, *out);
+      address.port = out->port();
+      return out;
+    });
+}
+
+/// Writes where the node is, for clients on this machine.
+expected<void> announce(caf::actor_system& system, const node_parts& parts,
+                        const node_impl& hdl, const node_address& address) {
+  expected<void> result;
   caf::scoped_actor self{system};
   self
-    ->request(hdl, caf::infinite, save_atom::value,
-              address_document(address, parts.env))
+    ->request(
+      hdl, caf::infinite, save_atom::value,
+      address_document(address, !parts.settings.insecure_loopback, parts.env))
     .receive([](caf::ok_atom) {},
              [&](const caf::error& error) {
                result = tl::unexpected<failure>{from_caf(error)};
              });
   return result;
 }
+
+// -- the end ------------------------------------------------------------------
 
 /// Waits until the node has ended, and says why if it was not told to.
 expected<void> wait_for_end(caf::scoped_actor& self) {
@@ -90,14 +170,31 @@ void bound_exit(std::chrono::milliseconds patience, int exit_code,
   }}.detach();
 }
 
+/// Tells the service manager what is about to happen.
+void notify_of_end(node_end end) {
+  using namespace std::chrono;
+  auto now
+    = duration_cast<microseconds>(steady_clock::now().time_since_epoch());
+  if (end == node_end::restart)
+    sd_notify(
+      0, fmt::format("RELOADING=1\nMONOTONIC_USEC={}", now.count()).c_str());
+  else
+    sd_notify(0, "STOPPING=1");
+}
+
 /// What a signal does: the first stops the node in order, the next at once.
 /// @param patience what the ordered stop may take.
-auto stop_on_signal(const node_impl& hdl, std::chrono::milliseconds patience) {
-  return [hdl, patience, count = 0](int number) mutable {
+/// @param end is set to what is to be done behind the stop.
+auto stop_on_signal(const node_impl& hdl, std::chrono::milliseconds patience,
+                    std::atomic<node_end>& end) {
+  return [hdl, patience, &end, count = 0](int number) mutable {
     if (++count > 1)
       ::_exit(128 + number);
-    spdlog::info("signal {} received, stopping", number);
-    sd_notify(0, "STOPPING=1");
+    end = number == SIGHUP && !terminal_watch::is_lost() ? node_end::restart
+                                                         : node_end::stop;
+    spdlog::info("signal {} received, {}", number,
+                 end == node_end::restart ? "starting again" : "stopping");
+    notify_of_end(end);
     caf::anon_send(hdl, stop_atom::value);
     // The node keeps this time itself, unless scripts that cannot be
     // interrupted hold all threads.
@@ -108,8 +205,8 @@ auto stop_on_signal(const node_impl& hdl, std::chrono::milliseconds patience) {
 
 } // namespace
 
-expected<void> run_node(node_settings settings,
-                        std::function<void(const node_address&)> ready) {
+expected<node_end> run_node(node_settings settings,
+                            std::function<void(const node_address&)> ready) {
   signal_thread::prepare();
   // Whatever the node or its libraries create is for its owner only.
   ::umask(077);
@@ -119,44 +216,56 @@ expected<void> run_node(node_settings settings,
   settings.storage.directory = (*directory)->path();
   if (auto noted = note_crashes((*directory)->path() + "/" + crash_file);
       !noted)
-    return noted;
+    return tl::unexpected<failure>{noted.error()};
   settings.strategy.packages.push_back((*directory)->path() + "/packages");
   auto parts = std::make_shared<node_parts>();
-  parts->settings = settings;
   parts->env = real_environment();
+  auto prepared = make_room(settings.gate);
+  if (prepared && !settings.insecure_loopback)
+    prepared = prepare_tls(settings, parts->env);
+  if (!prepared)
+    return tl::unexpected<failure>{prepared.error()};
+  parts->settings = settings;
   auto disk = open_storage(settings.storage, make_posix_disk(), parts->env);
   if (!disk)
     return tl::unexpected<failure>{disk.error()};
   // What a dead node left leads nowhere. Its place is also the room for ours,
   // should the disk be full.
   if (auto removed = (*disk)->documents->remove(node_document); !removed)
-    return removed;
+    return tl::unexpected<failure>{removed.error()};
   parts->disk = std::move(*disk);
   node_config config;
   caf::actor_system system{config};
   caf::scoped_actor self{system};
   auto hdl = system.spawn(node, std::shared_ptr<const node_parts>{parts});
   self->monitor(hdl);
-  auto address = publish(system, *parts, hdl);
+  node_address address{settings.insecure_loopback ? "127.0.0.1"
+                                                  : settings.gate.host,
+                       0, settings.storage.directory};
+  auto port = open_port(system, *parts, hdl, address);
+  auto reachable = port ? announce(system, *parts, hdl, address)
+                        : tl::unexpected<failure>{port.error()};
   parts.reset();
-  signal_thread signals{stop_on_signal(hdl, settings.drain_timeout)};
-  if (address) {
-    spdlog::info("node is ready on {}:{}, state in {}", address->host,
-                 address->port, address->state_directory);
-    ready(*address);
+  std::atomic<node_end> end = node_end::stop;
+  signal_thread signals{stop_on_signal(hdl, settings.drain_timeout, end)};
+  if (reachable) {
+    spdlog::info("node is ready on {}, state in {}",
+                 show_address(address.host, address.port),
+                 address.state_directory);
+    ready(address);
     sd_notify(0, "READY=1");
   } else {
     caf::anon_send(hdl, stop_atom::value);
   }
   auto result = wait_for_end(self);
-  if (!address)
-    result = tl::unexpected<failure>{address.error()};
+  if (!reachable)
+    result = reachable;
   // A handle of ours would keep the system waiting.
   hdl = nullptr;
   bound_exit(exit_patience,
              result ? 0 : describe(result.error().code).exit_code,
              result ? "the node has stopped" : result.error().message);
-  return result;
+  return result.map([&] { return end.load(); });
 }
 
 } // namespace muster

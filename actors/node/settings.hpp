@@ -3,22 +3,21 @@
 #pragma once
 
 #include "actors/persistence/settings.hpp"
+#include "actors/remote/settings.hpp"
 #include "actors/session/settings.hpp"
 #include "actors/strategy/settings.hpp"
 #include "actors/tick/settings.hpp"
 
 #include <chrono>
-#include <cstdint>
-#include <string>
 
 namespace muster {
 
 /// Everything that can be set about a node.
 struct node_settings {
-  /// Where it listens. Only the machine itself can reach it there.
-  std::string host = "127.0.0.1";
-  /// 0 takes any that is free.
-  std::uint16_t port = 7411;
+  gate_settings gate;
+  tls_settings tls;
+  /// Whether it listens without TLS, on 127.0.0.1 only; for tests.
+  bool insecure_loopback = false;
   /// What an ordered stop may take before the process ends as it is.
   std::chrono::milliseconds drain_timeout = std::chrono::seconds(10);
   persistence_settings storage;

@@ -2,8 +2,10 @@
 
 #include "actors/node/signals.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 namespace muster {
 
@@ -17,9 +19,27 @@ sigset_t heard() {
   return set;
 }
 
+bool has_terminal() {
+  auto terminal = ::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  if (terminal >= 0)
+    ::close(terminal);
+  return terminal >= 0;
+}
+
+bool had_terminal = false;
+
 } // namespace
 
+void terminal_watch::prepare() {
+  had_terminal = has_terminal();
+}
+
+bool terminal_watch::is_lost() {
+  return had_terminal && !has_terminal();
+}
+
 void signal_thread::prepare() {
+  terminal_watch::prepare();
   auto set = heard();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   struct sigaction ignore {};

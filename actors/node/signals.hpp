@@ -33,4 +33,16 @@ private:
   std::thread thread_;
 };
 
+/// The terminal that the process was started from, if any. When that hangs up,
+/// everybody there gets a SIGHUP that means: end. From elsewhere, SIGHUP means:
+/// start again.
+class terminal_watch {
+public:
+  /// Notes whether there is one. To be called at the start.
+  static void prepare();
+
+  /// Whether there was one and is none any more.
+  [[nodiscard]] static bool is_lost();
+};
+
 } // namespace muster

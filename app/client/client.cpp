@@ -2,6 +2,9 @@
 
 #include "app/client/client.hpp"
 
+#include "actors/process/environment.hpp"
+#include "actors/remote/publish.hpp"
+
 #include "messages/actors.hpp"
 
 #include <caf/all.hpp>
@@ -177,39 +180,34 @@ client::~client() = default;
 
 expected<std::unique_ptr<client>>
 client::connect(const client_options& options) {
-  auto where = fmt::format("{}:{}", options.host, options.port);
+  std::optional<identity> own;
+  if (!options.tls.empty()) {
+    auto read = load_client(options.tls, real_environment().wall_ms());
+    if (!read)
+      return tl::unexpected<failure>{read.error()};
+    own = std::move(*read);
+  } else if (options.host != "127.0.0.1") {
+    return fail(errc::not_allowed,
+                fmt::format("without TLS, a client connects to 127.0.0.1 and "
+                            "not to '{}'",
+                            options.host));
+  }
   auto result = std::make_unique<connection>();
   auto& system = result->system;
-  caf::scoped_actor self{system};
-  node_actor node;
-  std::optional<failure> why;
-  self
-    ->request(system.middleman().actor_handle(),
-              caf::duration{options.connect_timeout}, caf::connect_atom::value,
-              options.host, options.port)
-    .receive(
-      [&](const caf::node_id&, const caf::strong_actor_ptr& ptr,
-          const std::set<std::string>& interface) {
-        if (!ptr)
-          why = failure{errc::unreachable,
-                        fmt::format("the node at {} is not ready", where)};
-        else if (!system.assignable<node_actor>(interface))
-          why = failure{errc::version_mismatch,
-                        fmt::format("what listens on {} is no node of this "
-                                    "version",
-                                    where)};
-        else
-          node = caf::actor_cast<node_actor>(ptr);
-      },
-      [&](const caf::error& error) {
-        auto timed_out = error == caf::sec::request_timeout;
-        why = failure{errc::unreachable,
-                      fmt::format("no node answers on {}{}; is it running?",
-                                  where, timed_out ? " in time" : "")};
-      });
-  if (why)
-    return tl::unexpected<failure>{*why};
-  result->link = system.spawn(link, std::move(node));
+  auto found = muster::connect(system, options.host, options.port,
+                               own ? &*own : nullptr, options.connect_timeout);
+  if (!found)
+    return tl::unexpected<failure>{found.error()};
+  auto where = show_address(options.host, options.port);
+  if (!found->whom)
+    return fail(errc::unreachable,
+                fmt::format("the node at {} is not ready", where));
+  if (!system.assignable<node_actor>(found->interface))
+    return fail(
+      errc::version_mismatch,
+      fmt::format("what listens on {} is no node of this version", where));
+  result->link
+    = system.spawn(link, caf::actor_cast<node_actor>(std::move(found->whom)));
   return std::unique_ptr<client>{new client(std::move(result))};
 }
 

@@ -14,10 +14,13 @@
 
 namespace muster {
 
-/// Where a client finds its node.
+/// Where a client finds its node, and what it shows there.
 struct client_options {
   std::string host = "127.0.0.1";
   std::uint16_t port = 7411;
+  /// The folder with the client's certificate, its key and the certificate of
+  /// the authority. Empty means without TLS, to 127.0.0.1 only.
+  std::string tls;
   /// How long to wait for the node to answer at all.
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(5);
 };
@@ -41,8 +44,10 @@ public:
   // -- constructors and destructors -------------------------------------------
 
   /// Connects.
-  /// @returns `unreachable` if nothing answers there, `version_mismatch` if it
-  ///          is no node that this client understands.
+  /// @returns `unreachable` if nothing answers there, `bad_certificate` if one
+  ///          of our files cannot be used, `not_allowed` if the node refuses
+  ///          our certificate, `version_mismatch` if it is no node that this
+  ///          client understands.
   [[nodiscard]] static expected<std::unique_ptr<client>>
   connect(const client_options& options);
 

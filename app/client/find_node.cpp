@@ -23,6 +23,9 @@ expected<client_options> parse_address(const std::string& text) {
   client_options result;
   if (colon != std::string::npos && colon > 0) {
     result.host = text.substr(0, colon);
+    // An IPv6 address stands in brackets.
+    if (result.host.starts_with('[') && result.host.ends_with(']'))
+      result.host = result.host.substr(1, result.host.size() - 2);
     auto* end = text.data() + text.size();
     auto [rest, code]
       = std::from_chars(text.data() + colon + 1, end, result.port);
@@ -49,15 +52,15 @@ std::uint16_t port_of(const json& document) {
   return port.get<std::uint16_t>();
 }
 
-} // namespace
+std::optional<std::string> variable(const char* name) {
+  auto* value = std::getenv(name);
+  if (value == nullptr || *value == '\0')
+    return std::nullopt;
+  return std::string{value};
+}
 
-expected<client_options> find_node(const std::optional<std::string>& given,
-                                   const std::string& state_directory) {
-  if (given)
-    return parse_address(*given);
-  if (auto* address = std::getenv("MUSTER_NODE");
-      address != nullptr && *address != '\0')
-    return parse_address(address);
+/// Reads what the node wrote into its state directory.
+expected<client_options> read_document(const std::string& state_directory) {
   auto path = state_directory + "/node.json";
   std::ifstream in{path};
   if (!in)
@@ -82,7 +85,28 @@ expected<client_options> find_node(const std::optional<std::string>& given,
   client_options result;
   result.host = document["host"].get<std::string>();
   result.port = port_of(document);
+  if (document.value("tls", json{}) != false)
+    result.tls = state_directory + "/tls";
   return result;
+}
+
+} // namespace
+
+expected<client_options> find_node(const node_choice& choice,
+                                   const std::string& state_directory) {
+  auto address = choice.address ? choice.address : variable("MUSTER_NODE");
+  auto folder = choice.tls ? choice.tls : variable("MUSTER_TLS");
+  auto found
+    = address ? parse_address(*address) : read_document(state_directory);
+  if (!found)
+    return found;
+  if (address)
+    found->tls = state_directory + "/tls";
+  if (folder && !found->tls.empty())
+    found->tls = *folder;
+  if (choice.insecure_loopback)
+    found->tls.clear();
+  return found;
 }
 
 } // namespace muster

@@ -2,7 +2,6 @@
 
 #include "app/commands/command.hpp"
 
-#include "app/client/find_node.hpp"
 #include "app/settings/configuration.hpp"
 #include "app/settings/units.hpp"
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "app/client/client.hpp"
+#include "app/client/find_node.hpp"
 #include "app/output/console.hpp"
 
 #include <CLI/CLI.hpp>
@@ -19,7 +20,7 @@ namespace muster {
 /// What the options in front of a command say.
 struct global_options {
   std::optional<std::string> state_directory;
-  std::optional<std::string> node;
+  node_choice node;
   std::optional<std::string> config_file;
   bool json = false;
 };
@@ -30,6 +31,9 @@ public:
   // -- what the parser fills in -----------------------------------------------
 
   global_options globals;
+
+  /// The command line as it came; ends with a null pointer.
+  char** arguments = nullptr;
 
   /// What to do once everything is parsed; gives the exit code.
   std::function<int()> action;
@@ -71,6 +75,8 @@ void add_state_commands(CLI::App& app, command_context& context);
 void add_status_commands(CLI::App& app, command_context& context);
 
 void add_config_commands(CLI::App& app, command_context& context);
+
+void add_tls_commands(CLI::App& app, command_context& context);
 
 /// Adds a command that is done by `run(client, console, options)`, which gives
 /// an `expected<int>`: the exit code.

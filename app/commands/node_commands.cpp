@@ -5,13 +5,18 @@
 #include "app/settings/option_table.hpp"
 
 #include "actors/node/run_node.hpp"
+#include "actors/node/signals.hpp"
+#include "actors/remote/socket.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <functional>
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -23,6 +28,7 @@ namespace muster {
 namespace {
 
 struct node_options {
+  std::optional<std::string> host;
   std::optional<std::string> port;
   bool restart = false;
   std::vector<std::pair<std::string, std::string>> settings;
@@ -43,24 +49,46 @@ void print_ready(const console& out, const node_address& address) {
                {"pid", ::getpid()},
                {"state_dir", address.state_directory}});
   else
-    out.line(fmt::format("muster is ready on {}:{}, state in {}", address.host,
-                         address.port, address.state_directory));
+    out.line(fmt::format("muster is ready on {}, state in {}",
+                         show_address(address.host, address.port),
+                         address.state_directory));
 }
 
-int run(const command_context& context, const node_options& options) {
+/// Runs a node to its end.
+/// @param restart does what SIGHUP asks for, once the node has stopped.
+int run(const command_context& context, const node_options& options,
+        const std::function<int()>& restart) {
   auto out = context.out();
   auto given = options.settings;
+  if (options.host)
+    given.emplace_back("node.host", *options.host);
   if (options.port)
     given.emplace_back("node.port", *options.port);
   auto config
     = configure(context.state_directory(), context.globals.config_file, given);
   if (!config)
     return out.error(config.error());
+  auto& settings = config->settings;
+  settings.insecure_loopback = context.globals.node.insecure_loopback;
+  if (settings.insecure_loopback && settings.gate.host != "127.0.0.1")
+    return out.error({errc::invalid_argument,
+                      fmt::format("--insecure-loopback listens on 127.0.0.1 "
+                                  "only, not on '{}'",
+                                  settings.gate.host)});
   set_up_log();
-  auto result = run_node(config->settings, [&](const node_address& address) {
-    print_ready(out, address);
-  });
-  return result ? 0 : out.error(result.error());
+  auto result = run_node(
+    settings, [&](const node_address& address) { print_ready(out, address); });
+  if (!result)
+    return out.error(result.error());
+  return *result == node_end::restart ? restart() : 0;
+}
+
+/// Becomes a new node in the same process.
+int run_again(const command_context& context) {
+  ::execv("/proc/self/exe", context.arguments);
+  return context.out().error(
+    {errc::internal,
+     fmt::format("cannot start the node again: {}", std::strerror(errno))});
 }
 
 // -- restarting ---------------------------------------------------------------
@@ -120,6 +148,7 @@ bool is_hopeless(int status) {
     return false;
   auto code = WEXITSTATUS(status);
   return code == 0 || code == describe(errc::invalid_argument).exit_code
+         || code == describe(errc::bad_certificate).exit_code
          || code == describe(errc::in_use).exit_code;
 }
 
@@ -138,6 +167,7 @@ int run_and_restart(const command_context& context,
   auto set = heard_by_watcher();
   sigset_t usual;
   sigprocmask(SIG_BLOCK, &set, &usual);
+  terminal_watch::prepare();
   auto pause = std::chrono::milliseconds(100);
   for (;;) {
     auto began = std::chrono::steady_clock::now();
@@ -154,10 +184,13 @@ int run_and_restart(const command_context& context,
       if (::getppid() != parent)
         return 1;
       sigprocmask(SIG_SETMASK, &usual, nullptr);
-      return run(context, options);
+      return run(context, options, [] { return 0; });
     }
     auto end = watch(pid);
-    if (end.told != 0 || is_hopeless(end.status))
+    auto again = end.told == SIGHUP && !terminal_watch::is_lost();
+    if (again && exit_code(end) == 0)
+      continue;
+    if ((end.told != 0 && !again) || is_hopeless(end.status))
       return exit_code(end);
     auto lived = std::chrono::steady_clock::now() - began;
     pause = lived > std::chrono::minutes(1)
@@ -177,6 +210,7 @@ int run_and_restart(const command_context& context,
 void add_node_commands(CLI::App& app, command_context& context) {
   auto options = std::make_shared<node_options>();
   auto* node = app.add_subcommand("node", "Run a node in the foreground");
+  node->add_option("--host", options->host, "Address to listen on");
   node->add_option("--port", options->port,
                    "Port to listen on; 0 takes any that is free");
   node->add_flag("--restart", options->restart,
@@ -192,8 +226,9 @@ void add_node_commands(CLI::App& app, command_context& context) {
       ->group("Settings");
   node->callback([options, &context] {
     context.action = [options, &context] {
-      return options->restart ? run_and_restart(context, *options)
-                              : run(context, *options);
+      return options->restart
+               ? run_and_restart(context, *options)
+               : run(context, *options, [&] { return run_again(context); });
     };
   });
 }

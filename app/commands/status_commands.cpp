@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "app/client/find_node.hpp"
 #include "app/commands/command.hpp"
 #include "app/settings/configuration.hpp"
 #include "app/settings/units.hpp"

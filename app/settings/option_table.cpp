@@ -72,6 +72,21 @@ option size(std::string name, F place, std::uint64_t least, std::uint64_t most,
                                least, most, std::move(help));
 }
 
+/// Any text but an empty one.
+option text(std::string name, std::string& (*place)(node_settings&),
+            std::string help) {
+  auto set = [=](node_settings& s, const std::string& value) -> expected<void> {
+    if (value.empty())
+      return fail(errc::invalid_argument, fmt::format("{} is empty", name));
+    place(s) = value;
+    return {};
+  };
+  auto get = [=](const node_settings& s) {
+    return place(const_cast<node_settings&>(s));
+  };
+  return {std::move(name), std::move(help), set, get};
+}
+
 /// Folders with a colon between them, each an absolute path.
 option folders(std::string name,
                std::vector<std::string>& (*place)(node_settings&),
@@ -109,12 +124,37 @@ std::vector<option> make_options() {
   constexpr std::uint64_t gib = 1ull << 30;
   constexpr std::uint64_t many = 1'000'000'000;
   return {
+    text(
+      "node.host", [](s& x) -> std::string& { return x.gate.host; },
+      "Address to listen on; 0.0.0.0 or :: takes every one of the machine"),
     number(
-      "node.port", [](s & x) -> auto& { return x.port; }, 0, 65'535,
+      "node.port", [](s & x) -> auto& { return x.gate.port; }, 0, 65'535,
       "Port to listen on; 0 takes any that is free"),
     duration(
       "node.drain-timeout", [](s & x) -> auto& { return x.drain_timeout; }, 0ms,
       day, "What an ordered stop may take before the process ends as it is"),
+    number(
+      "node.max-connections",
+      [](s & x) -> auto& { return x.gate.max_connections; }, 1, 1'000'000,
+      "Clients that may be connected at a time"),
+    number(
+      "node.max-handshakes",
+      [](s & x) -> auto& { return x.gate.max_handshakes; }, 1, 100'000,
+      "Connections that have not shown a certificate yet; one more, and the "
+      "oldest has to go"),
+    duration(
+      "node.handshake-timeout",
+      [](s & x) -> auto& { return x.gate.handshake_timeout; }, 10ms, day,
+      "How long a connection may take to show a certificate"),
+
+    duration(
+      "tls.authority-lifetime",
+      [](s & x) -> auto& { return x.tls.authority_lifetime; }, 1s, 36'500 * day,
+      "How long a new certificate authority is good"),
+    duration(
+      "tls.certificate-lifetime",
+      [](s & x) -> auto& { return x.tls.certificate_lifetime; }, 1s,
+      36'500 * day, "How long a new certificate is good"),
 
     duration(
       "tick.interval", [](s & x) -> auto& { return x.tick.interval; }, 10ms,

@@ -138,7 +138,7 @@ CAF_TEST(the command line wins over the file and the file over the defaults) {
   CAF_REQUIRE(both);
   CAF_CHECK(both->settings.session.retention == 1s);
   CAF_CHECK(both->settings.session.idle_ttl == 2h);
-  CAF_CHECK_EQUAL(both->settings.port, 0u);
+  CAF_CHECK_EQUAL(both->settings.gate.port, 0u);
   CAF_CHECK_EQUAL(both->origins["session.retention"], "command line");
   CAF_CHECK_EQUAL(both->settings.storage.directory, folder);
 }

@@ -300,6 +300,7 @@ program_result black_box::stop() {
 expected<std::unique_ptr<client>> black_box::connect() const {
   client_options options;
   options.port = ready_.at("port").get<std::uint16_t>();
+  options.tls = state_ + "/tls";
   return client::connect(options);
 }
 
