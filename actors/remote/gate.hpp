@@ -6,7 +6,7 @@
 #include "actors/remote/log_limit.hpp"
 #include "actors/remote/settings.hpp"
 #include "actors/remote/socket.hpp"
-#include "actors/remote/tls_stream.hpp"
+#include "actors/remote/tls_connection.hpp"
 
 #include "messages/errors.hpp"
 

@@ -2,6 +2,7 @@
 
 #include "actors/remote/publish.hpp"
 
+#include "actors/remote/tls_connection.hpp"
 #include "actors/remote/tls_stream.hpp"
 
 #include <caf/all.hpp>

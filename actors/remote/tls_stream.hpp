@@ -3,7 +3,6 @@
 #pragma once
 
 #include "actors/remote/openssl.hpp"
-#include "actors/remote/socket.hpp"
 
 #include <caf/io/network/rw_state.hpp>
 
@@ -12,15 +11,6 @@
 #include <string>
 
 namespace muster {
-
-/// A connection behind its handshake: both sides have shown certificates.
-struct tls_connection {
-  // The session must go before its socket does.
-  socket_handle socket;
-  openssl_ptr<SSL> session;
-  /// Counts this connection for as long as it lives, if anybody counts.
-  std::shared_ptr<void> token;
-};
 
 /// How the framework reads from a connection and writes to it.
 class tls_stream {

@@ -11,6 +11,7 @@
 #include <caf/io/all.hpp>
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <future>
 #include <unordered_map>
 
@@ -181,7 +182,13 @@ client::~client() = default;
 expected<std::unique_ptr<client>>
 client::connect(const client_options& options) {
   std::optional<identity> own;
+  std::error_code code;
   if (!options.tls.empty()) {
+    if (!std::filesystem::exists(options.tls, code))
+      return fail(errc::bad_certificate,
+                  fmt::format("there is no folder '{}' with certificates; give "
+                              "one with --tls, made with 'muster tls issue'",
+                              options.tls));
     auto read = load_client(options.tls, real_environment().wall_ms());
     if (!read)
       return tl::unexpected<failure>{read.error()};

@@ -21,6 +21,12 @@ PURE_CORES = [
     "actors/persistence/database.cpp",
     "actors/persistence/documents.cpp",
     "actors/process/crash_notes.cpp",
+    # No stranger reaches the framework, whose protocol does not bear them.
+    "actors/remote/certificates.cpp",
+    "actors/remote/gate.cpp",
+    "actors/remote/identity.cpp",
+    "actors/remote/log_limit.cpp",
+    "actors/remote/socket.cpp",
     "actors/session/observation.cpp",
     "actors/session/session_fold.cpp",
     "actors/session/session_state.cpp",
