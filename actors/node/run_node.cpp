@@ -86,22 +86,20 @@ expected<void> make_room(const gate_settings& settings) {
 }
 
 /// Makes the certificates, if there are none, and looks at every file.
-expected<void> prepare_tls(node_settings& settings, const environment& env) {
+/// @returns whether it made them.
+expected<bool> prepare_tls(node_settings& settings, const environment& env) {
   auto folder = tls_folder::open(settings.storage.directory, settings.tls, env);
   if (!folder)
     return tl::unexpected<failure>{folder.error()};
   settings.gate.folder = (*folder)->path();
-  return (*folder)
-    ->prepare()
-    .and_then([&](bool is_new) {
-      if (is_new)
-        spdlog::info("made certificates in {}", settings.gate.folder);
-      return load_node(settings.gate.folder, env.wall_ms());
-    })
+  auto is_new = (*folder)->prepare();
+  if (!is_new)
+    return is_new;
+  return load_node(settings.gate.folder, env.wall_ms())
     .and_then([&](const identity&) {
       return load_client(settings.gate.folder, env.wall_ms());
     })
-    .map([](const identity&) {});
+    .map([&](const identity&) { return *is_new; });
 }
 
 /// Opens the port.
@@ -220,11 +218,12 @@ expected<node_end> run_node(node_settings settings,
   settings.strategy.packages.push_back((*directory)->path() + "/packages");
   auto parts = std::make_shared<node_parts>();
   parts->env = real_environment();
-  auto prepared = make_room(settings.gate);
-  if (prepared && !settings.insecure_loopback)
-    prepared = prepare_tls(settings, parts->env);
-  if (!prepared)
-    return tl::unexpected<failure>{prepared.error()};
+  auto made_certificates = make_room(settings.gate).and_then([&] {
+    return settings.insecure_loopback ? expected<bool>{false}
+                                      : prepare_tls(settings, parts->env);
+  });
+  if (!made_certificates)
+    return tl::unexpected<failure>{made_certificates.error()};
   parts->settings = settings;
   auto disk = open_storage(settings.storage, make_posix_disk(), parts->env);
   if (!disk)
@@ -249,6 +248,8 @@ expected<node_end> run_node(node_settings settings,
   std::atomic<node_end> end = node_end::stop;
   signal_thread signals{stop_on_signal(hdl, settings.drain_timeout, end)};
   if (reachable) {
+    if (*made_certificates)
+      spdlog::info("made certificates in {}", settings.gate.folder);
     spdlog::info("node is ready on {}, state in {}",
                  show_address(address.host, address.port),
                  address.state_directory);

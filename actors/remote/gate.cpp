@@ -116,10 +116,9 @@ void gate::run() {
     if (has_guests)
       accept_some(now);
     expire(now);
-    if (auto count = log_.take_left_out(now); count > 0)
-      spdlog::warn("{} more connections were refused in the last {} s", count,
-                   log_limit::window.count());
+    tell_left_out(now);
   }
+  tell_left_out(time_point::max());
 }
 
 bool gate::wait() {
@@ -237,6 +236,11 @@ void gate::expire(time_point now) {
 void gate::refuse(const std::string& peer, std::string_view why) {
   if (log_.pass(clock::now()))
     spdlog::warn("refused a connection from {}: {}", peer, why);
+}
+
+void gate::tell_left_out(time_point now) {
+  if (auto count = log_.take_left_out(now); count > 0)
+    spdlog::warn("refused {} more connections, and did not log each", count);
 }
 
 // -- certificates -------------------------------------------------------------

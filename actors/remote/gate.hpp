@@ -117,6 +117,9 @@ private:
   /// Says why somebody was not let in.
   void refuse(const std::string& peer, std::string_view why);
 
+  /// Says how many lines the log was spared.
+  void tell_left_out(time_point now);
+
   /// The files as they are now.
   [[nodiscard]] expected<SSL_CTX*> context();
 

@@ -269,12 +269,13 @@ CAF_TEST(the state is for its owner only whatever the mask of the caller is) {
     };
     CAF_CHECK_EQUAL(mode(box.state()), 0700u);
     std::size_t files = 0;
-    for (auto& entry : std::filesystem::directory_iterator{box.state()}) {
+    for (auto& entry :
+         std::filesystem::recursive_directory_iterator{box.state()}) {
       CAF_MESSAGE(entry.path().string());
-      CAF_CHECK_EQUAL(mode(entry.path()), 0600u);
-      ++files;
+      CAF_CHECK_EQUAL(mode(entry.path()), entry.is_directory() ? 0700u : 0600u);
+      files += entry.is_directory() ? 0 : 1;
     }
-    // The database and its log, the lock and the address.
-    CAF_CHECK_EQUAL(files, 4u);
+    // The database and its log, the lock, the address, and the certificates.
+    CAF_CHECK_EQUAL(files, 4u + 8u);
   }
 }

@@ -401,8 +401,7 @@ CAF_TEST(more connections than there may be do not take the descriptors) {
   auto log = box.stop();
   CAF_CHECK_EQUAL(log.code, 0);
   CAF_CHECK(says(log, "node.max-handshakes = 16 are under way"));
-  CAF_CHECK(says(log, "more connections were refused")
-            || says(log, "node.max-connections = 3 are open"));
+  CAF_CHECK(says(log, "more connections, and did not log each"));
 }
 
 // -- files that change --------------------------------------------------------
