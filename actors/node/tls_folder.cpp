@@ -80,10 +80,6 @@ void remove_folder(const std::string& path) {
 
 // -- constructors and destructors ---------------------------------------------
 
-std::vector<std::string> tls_folder::exported_files() {
-  return {tls_file::authority, tls_file::client, tls_file::client_key};
-}
-
 expected<std::unique_ptr<tls_folder>>
 tls_folder::open(const std::string& state_directory, tls_settings settings,
                  environment env) {

@@ -40,9 +40,6 @@ public:
 
   static constexpr const char* local_name = "local";
 
-  /// The names of the files that somebody gets who connects from elsewhere.
-  static std::vector<std::string> exported_files();
-
   // -- constructors and destructors -------------------------------------------
 
   /// Waits until no other process changes the folder.

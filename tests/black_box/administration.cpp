@@ -144,8 +144,9 @@ CAF_TEST(a node may be started without standard streams) {
      fmt::format("exec {} node --port 0 <&- >&- 2>&-", MUSTER_PROGRAM)},
     how};
   CAF_REQUIRE(eventually([&] { return own.run({"status"}).code == 0; }));
-  for (auto& entry : std::filesystem::directory_iterator{own.state()})
-    CAF_CHECK(!contains(text_of(entry.path()), "ready"));
+  for (auto& entry : std::filesystem::recursive_directory_iterator{own.state()})
+    if (entry.is_regular_file())
+      CAF_CHECK(!contains(text_of(entry.path()), "ready"));
   auto lock = text_of(own.state() + "/lock");
   CAF_CHECK_EQUAL(lock.substr(0, lock.find_first_not_of("0123456789")),
                   std::to_string(node.pid()));
