@@ -11,6 +11,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include <arpa/inet.h>
+
 namespace muster {
 
 namespace {
@@ -72,13 +74,17 @@ option size(std::string name, F place, std::uint64_t least, std::uint64_t most,
                                least, most, std::move(help));
 }
 
-/// Any text but an empty one.
-option text(std::string name, std::string& (*place)(node_settings&),
-            std::string help) {
-  auto set = [=](node_settings& s, const std::string& value) -> expected<void> {
-    if (value.empty())
-      return fail(errc::invalid_argument, fmt::format("{} is empty", name));
-    place(s) = value;
+/// An address of a machine, in digits.
+option address(std::string name, std::string& (*place)(node_settings&),
+               std::string help) {
+  auto set = [=](node_settings& s, const std::string& text) -> expected<void> {
+    in6_addr any{};
+    if (::inet_pton(AF_INET, text.c_str(), &any) != 1
+        && ::inet_pton(AF_INET6, text.c_str(), &any) != 1)
+      return fail(errc::invalid_argument,
+                  fmt::format("{}: '{}' is no address such as 127.0.0.1 or ::1",
+                              name, text));
+    place(s) = text;
     return {};
   };
   auto get = [=](const node_settings& s) {
@@ -124,12 +130,12 @@ std::vector<option> make_options() {
   constexpr std::uint64_t gib = 1ull << 30;
   constexpr std::uint64_t many = 1'000'000'000;
   return {
-    text(
-      "node.host", [](s& x) -> std::string& { return x.gate.host; },
-      "Address to listen on; 0.0.0.0 or :: takes every one of the machine"),
     number(
       "node.port", [](s & x) -> auto& { return x.gate.port; }, 0, 65'535,
       "Port to listen on; 0 takes any that is free"),
+    address(
+      "node.host", [](s& x) -> std::string& { return x.gate.host; },
+      "Address to listen on; 0.0.0.0 or :: takes every one of the machine"),
     duration(
       "node.drain-timeout", [](s & x) -> auto& { return x.drain_timeout; }, 0ms,
       day, "What an ordered stop may take before the process ends as it is"),

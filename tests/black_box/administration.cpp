@@ -331,6 +331,7 @@ CAF_TEST(a configuration file that cannot be read is refused) {
 CAF_TEST(global options may stand before and behind the verb) {
   program_options elsewhere;
   elsewhere.variables["MUSTER_STATE_DIR"] = "/nonexistent";
+  elsewhere.variables["MUSTER_TLS"] = box.state() + "/tls";
   auto port = address();
   for (auto& arguments :
        {std::vector<std::string>{"--node", port, "--json", "session", "list"},
@@ -398,9 +399,12 @@ CAF_TEST(the node is found by option then variable then state directory) {
   program_options how;
   CAF_CHECK_EQUAL(paused({}), 0u);
   how.variables["MUSTER_NODE"] = other_port;
+  how.variables["MUSTER_TLS"] = other.state() + "/tls";
   CAF_CHECK_EQUAL(paused({}, how), 1u);
-  CAF_CHECK_EQUAL(paused({"--node", address()}, how), 0u);
+  CAF_CHECK_EQUAL(
+    paused({"--node", address(), "--tls", box.state() + "/tls"}, how), 0u);
   how.variables["MUSTER_NODE"] = "";
+  how.variables["MUSTER_TLS"] = "";
   CAF_CHECK_EQUAL(paused({}, how), 0u);
 }
 
