@@ -82,7 +82,7 @@ CAF_TEST(a node prints one line when it is ready and no other) {
   CAF_CHECK_EQUAL(own.ready()["state_dir"], own.state());
   CAF_CHECK_EQUAL(own.run_script("print('not here') return 1")["result"], 1);
   auto document = json::parse(text_of(own.state() + "/node.json"));
-  CAF_CHECK_EQUAL(fields_of(document), "host pid port started_at version");
+  CAF_CHECK_EQUAL(fields_of(document), "host pid port started_at tls version");
   CAF_CHECK_EQUAL(document["port"], own.ready()["port"]);
   auto result = own.stop();
   CAF_CHECK_EQUAL(result.code, 0);
