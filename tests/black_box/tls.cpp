@@ -290,8 +290,10 @@ CAF_TEST(no version of TLS before 1.2 and no anonymous cipher is spoken) {
   };
   CAF_CHECK(agreed({"-tls1_3"}));
   CAF_CHECK(agreed({"-tls1_2"}));
-  CAF_CHECK(!agreed({"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}));
-  CAF_CHECK(!agreed({"-tls1", "-cipher", "ALL:@SECLEVEL=0"}));
+  for (auto* version : {"-tls1_1", "-tls1"})
+    CAF_CHECK(ask({version, "-cipher", "ALL:@SECLEVEL=0"})
+                .find("alert protocol version")
+              != std::string::npos);
   CAF_CHECK(!agreed({"-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"}));
   CAF_CHECK(!agreed({"-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"}));
 }
