@@ -26,6 +26,9 @@ using clock = std::chrono::steady_clock;
 /// How many are accepted before those get their turn that are here already.
 constexpr int accepted_at_once = 32;
 
+/// What is taken from somebody who was refused.
+constexpr std::size_t max_unread_bytes = 64 * 1'024;
+
 /// How long nobody is accepted once there was no descriptor or no memory.
 constexpr auto rest = std::chrono::milliseconds(100);
 
@@ -173,14 +176,12 @@ void gate::begin(socket_handle socket, time_point now) {
   if (!with)
     return refuse(peer, with.error().message);
   openssl_ptr<SSL> session{SSL_new(*with)};
-  if (!session || SSL_set_fd(session.get(), socket.get()) != 1)
+  if (!session || !attach(session.get(), socket.get()))
     return refuse(peer, take_openssl_error());
   if (handshakes_.size() >= settings_.max_handshakes) {
-    refuse(handshakes_.front().peer,
-           fmt::format("node.max-handshakes = {} are under way, and this one "
-                       "took longest",
-                       settings_.max_handshakes));
-    handshakes_.pop_front();
+    drop_oldest(fmt::format("node.max-handshakes = {} are under way, and this "
+                            "one took longest",
+                            settings_.max_handshakes));
   }
   SSL_set_accept_state(session.get());
   auto& x = handshakes_.emplace_back();
@@ -193,6 +194,8 @@ void gate::begin(socket_handle socket, time_point now) {
 }
 
 void gate::advance(handshake& x) {
+  if (x.is_refused)
+    return see_off(x);
   auto* session = x.connection.session.get();
   ERR_clear_error();
   auto result = SSL_accept(session);
@@ -208,8 +211,11 @@ void gate::advance(handshake& x) {
   }
   if (result != 1) {
     refuse(x.peer, reason_of(session, x.name));
-    // Lets the other side read why, before it hears of a reset.
+    // Were it closed now, with something unread, the other side might hear of
+    // a broken connection before it reads why.
     ::shutdown(x.connection.socket.get(), SHUT_WR);
+    x.is_refused = true;
+    x.awaited = POLLIN;
     return;
   }
   // What was counted when it came may have been let in meanwhile.
@@ -226,11 +232,28 @@ void gate::advance(handshake& x) {
 
 void gate::expire(time_point now) {
   while (!handshakes_.empty() && now >= handshakes_.front().limit) {
-    refuse(handshakes_.front().peer,
-           fmt::format("no handshake within node.handshake-timeout = {} ms",
-                       settings_.handshake_timeout.count()));
-    handshakes_.pop_front();
+    drop_oldest(fmt::format("no handshake within node.handshake-timeout = {} "
+                            "ms",
+                            settings_.handshake_timeout.count()));
   }
+}
+
+void gate::see_off(handshake& x) {
+  std::array<char, 4'096> unread;
+  auto size
+    = ::recv(x.connection.socket.get(), unread.data(), unread.size(), 0);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR))
+    return;
+  x.unread_bytes += static_cast<std::size_t>(std::max<ssize_t>(size, 0));
+  if (size <= 0 || x.unread_bytes > max_unread_bytes)
+    x.awaited = 0;
+}
+
+void gate::drop_oldest(std::string_view why) {
+  auto& oldest = handshakes_.front();
+  if (!oldest.is_refused)
+    refuse(oldest.peer, why);
+  handshakes_.pop_front();
 }
 
 void gate::refuse(const std::string& peer, std::string_view why) {

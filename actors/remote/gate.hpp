@@ -79,6 +79,10 @@ private:
     /// What `poll` has to wait for.
     short awaited = 0;
     bool is_ready = false;
+    /// Whether it was refused, and stays only to hear why.
+    bool is_refused = false;
+    /// What it has sent since.
+    std::size_t unread_bytes = 0;
     /// Whose certificate was refused, if it came to that.
     std::string name;
   };
@@ -111,6 +115,13 @@ private:
 
   /// Goes on with a handshake; it is over if `awaited` is 0 behind this.
   void advance(handshake& x);
+
+  /// Takes what somebody still says who was refused.
+  void see_off(handshake& x);
+
+  /// Ends the oldest, who has not come through.
+  /// @param why is told to the log, unless it was refused before.
+  void drop_oldest(std::string_view why);
 
   void expire(time_point now);
 

@@ -196,7 +196,7 @@ expected<tls_connection> shake_hands(socket_handle socket, SSL_CTX* context,
   tls_connection out{std::move(socket), openssl_ptr<SSL>{SSL_new(context)},
                      nullptr};
   auto* session = out.session.get();
-  if (session == nullptr || SSL_set_fd(session, out.socket.get()) != 1)
+  if (session == nullptr || !attach(session, out.socket.get()))
     return fail(errc::internal, take_openssl_error());
   for (;;) {
     ERR_clear_error();

@@ -79,9 +79,17 @@ std::string shake_hands(std::uint16_t port, const credential* own) {
   SSL_set_fd(session.get(), socket.get());
   ERR_clear_error();
   char byte = 0;
-  // Of a refusal one hears behind the handshake; a node speaks first.
-  if (SSL_connect(session.get()) == 1 && SSL_read(session.get(), &byte, 1) == 1)
-    return "";
+  // Of a refusal one hears behind the handshake. Whoever writes meanwhile must
+  // not hear of a broken connection instead.
+  if (SSL_connect(session.get()) == 1) {
+    pollfd end{socket.get(), POLLIN, 0};
+    ::poll(&end, 1, 60'000);
+    for (int i = 0; i < 3; ++i)
+      if (SSL_write(session.get(), "hello", 5) != 5)
+        return "the connection broke";
+    if (SSL_read(session.get(), &byte, 1) == 1)
+      return "";
+  }
   auto why = take_openssl_error();
   return why.empty() ? "closed" : why;
 }

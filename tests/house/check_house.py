@@ -27,6 +27,7 @@ PURE_CORES = [
     "actors/remote/identity.cpp",
     "actors/remote/log_limit.cpp",
     "actors/remote/socket.cpp",
+    "actors/remote/tls_connection.cpp",
     "actors/session/observation.cpp",
     "actors/session/session_fold.cpp",
     "actors/session/session_state.cpp",
