@@ -2,6 +2,7 @@
 
 #include "actors/node/tls_folder.hpp"
 
+#include "actors/process/system_call.hpp"
 #include "actors/remote/identity.hpp"
 
 #include <fmt/format.h>
@@ -83,8 +84,9 @@ void remove_folder(const std::string& path) {
 expected<std::unique_ptr<tls_folder>>
 tls_folder::open(const std::string& state_directory, tls_settings settings,
                  environment env) {
-  auto lock
-    = ::open(state_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  auto lock = uninterrupted([&] {
+    return ::open(state_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  });
   if (lock < 0 && errno == ENOENT)
     return fail(errc::not_found,
                 fmt::format("there is no state directory '{}'; 'muster node' "

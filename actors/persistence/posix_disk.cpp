@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "actors/persistence/disk.hpp"
-#include "actors/persistence/system_call.hpp"
+#include "actors/process/system_call.hpp"
 
 #include <fmt/format.h>
 

@@ -3,7 +3,7 @@
 #include "actors/persistence/state_directory.hpp"
 
 #include "actors/persistence/disk.hpp"
-#include "actors/persistence/system_call.hpp"
+#include "actors/process/system_call.hpp"
 
 #include <fmt/format.h>
 

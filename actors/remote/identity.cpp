@@ -2,6 +2,8 @@
 
 #include "actors/remote/identity.hpp"
 
+#include "actors/process/system_call.hpp"
+
 #include <fmt/format.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -241,7 +243,8 @@ expected<identity> load(const std::string& folder, const char* certificate,
 expected<std::string> read_tls_file(const std::string& folder,
                                     const std::string& name) {
   auto path = folder + "/" + name;
-  descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  descriptor file{uninterrupted(
+    [&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); })};
   struct stat info {};
   if (file.number < 0 && errno == ENOENT)
     return bad(path, "is missing");
@@ -256,7 +259,8 @@ expected<std::string> read_tls_file(const std::string& folder,
     return bad(path, "can be changed by others; close it with 'chmod 600'");
   std::string text(
     std::min(static_cast<std::size_t>(info.st_size), max_file_bytes), '\0');
-  auto size = ::pread(file.number, text.data(), text.size(), 0);
+  auto size = uninterrupted(
+    [&] { return ::pread(file.number, text.data(), text.size(), 0); });
   if (size < 0)
     return bad(path, fmt::format("cannot be read: {}", std::strerror(errno)));
   text.resize(static_cast<std::size_t>(size));
