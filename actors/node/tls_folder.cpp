@@ -35,8 +35,9 @@ constexpr std::size_t max_issued = 10'000;
 /// How long another process may take to change the folder.
 constexpr auto lock_patience = std::chrono::seconds(5);
 
-/// The clocks of two machines differ: what is made now is good on both.
-constexpr auto clock_skew = std::chrono::hours(1);
+/// The clocks of two machines differ, and a clock may be set back: what is made
+/// now is good all the same.
+constexpr auto clock_skew = std::chrono::hours(24 * 30);
 
 // -- the list of what was issued ----------------------------------------------
 

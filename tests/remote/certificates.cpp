@@ -264,9 +264,12 @@ CAF_TEST(files that do not fit one another are refused) {
 
 CAF_TEST(what is not good now is refused) {
   make();
-  now_ms -= day_ms;
+  // A clock that was set back by some days is borne.
+  now_ms -= 8 * day_ms;
+  CAF_CHECK(load_node(path(), now_ms));
+  now_ms -= 23 * day_ms;
   CAF_CHECK(is_fault(tls_file::authority, "is not valid yet"));
-  now_ms += day_ms;
+  now_ms += 31 * day_ms;
   auto node = *issue(authority(), "node", certificate_use::node,
                      {now_ms - 2 * day_ms, now_ms - day_ms});
   write(tls_file::node, node.certificate);
