@@ -325,7 +325,8 @@ CAF_TEST(a hundred clients that die leave no descriptors behind) {
     for (auto& client : clients)
       client->signal(SIGKILL);
     clients.clear();
-    CAF_CHECK(eventually([&] { return descriptors_of(pid) <= settled; }));
+    // One more or less may be in use for a moment; a hundred would be a leak.
+    CAF_CHECK(eventually([&] { return descriptors_of(pid) <= settled + 2; }));
   }
   auto link = *box.connect();
   CAF_CHECK(link->status(30s));
