@@ -3,10 +3,10 @@
 # Runs one suite of a test program. A filter that matches nothing is a success
 # for the program, but not for us.
 #
-#   cmake -D PROGRAM=path -D SUITE=name -P run_suite.cmake
+#   cmake -D PROGRAM=path -D SUITE=name -D SECONDS=600 -P run_suite.cmake
 
 execute_process(
-  COMMAND "${PROGRAM}" -n -v 3 -r 600 -s "^${SUITE}$"
+  COMMAND "${PROGRAM}" -n -v 3 -r ${SECONDS} -s "^${SUITE}$"
   RESULT_VARIABLE code
   OUTPUT_VARIABLE output
   ERROR_VARIABLE output
