@@ -198,10 +198,12 @@ void database::set_up() {
 
 /// The last process may have died between a write and its sync: what it left is
 /// there to be read, and a loss of power would take it. Nobody is to see what
-/// can still go.
+/// can still go. Nor is anything of an older log to stand behind a newer one:
+/// if the header of a log is torn, the next log takes what marks it as its own
+/// from there.
 void database::settle() {
   try {
-    parts_->db.checkpoint();
+    parts_->db.empty_log();
   } catch (const sqlite::error& e) {
     // Its first step is the sync of the log. If there is no room for the rest,
     // the log stays.

@@ -283,10 +283,18 @@ bool connection::in_transaction() const {
 }
 
 void connection::checkpoint() {
+  checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+}
+
+void connection::empty_log() {
+  checkpoint(SQLITE_CHECKPOINT_TRUNCATE);
+}
+
+void connection::checkpoint(int mode) {
   int pages = 0;
   int copied = 0;
-  check(sqlite3_wal_checkpoint_v2(handle_.get(), nullptr,
-                                  SQLITE_CHECKPOINT_PASSIVE, &pages, &copied));
+  check(
+    sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, mode, &pages, &copied));
   log_pages_ = static_cast<std::uint64_t>(pages - copied);
 }
 

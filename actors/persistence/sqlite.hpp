@@ -136,6 +136,9 @@ public:
   /// Copies the write-ahead log into the database and syncs both.
   void checkpoint();
 
+  /// The same, and leaves nothing in the log.
+  void empty_log();
+
   /// Lets the last step of the life of this object copy the log into the
   /// database and remove it. Without that both are left as they are.
   void remove_log_at_close();
@@ -149,6 +152,8 @@ private:
   [[nodiscard]] bool has_log() const;
 
   void check(int code) const;
+
+  void checkpoint(int mode);
 
   static int on_commit(void* self, sqlite3*, const char*, int pages);
 
