@@ -82,6 +82,12 @@ void audience::harvest(
       inbox->pop_front();
       if (auto* x = std::get_if<begun>(&next)) {
         auto& stream = who.streams[x->session_id];
+        // Whoever is refused for want of room goes on with what he had.
+        if (!x->view && x->view.error().code == errc::overloaded
+            && stream.attached) {
+          refused(x->session_id, x->view.error());
+          continue;
+        }
         stream = {};
         stream.session_id = x->session_id;
         stream.seq = x->after;
