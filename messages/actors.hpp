@@ -5,6 +5,7 @@
 #include "messages/atoms.hpp"
 #include "messages/caf_support.hpp"
 #include "messages/persistence.hpp"
+#include "messages/receipt.hpp"
 #include "messages/session.hpp"
 
 #include <caf/all.hpp>
@@ -41,14 +42,20 @@ using observer_actor = caf::typed_actor<
 
 /// The verbs for sessions. The node passes them on to the registry, and the
 /// registry to the session, which answers the client itself.
+///
+/// The last text of `start`, `spawn` and `feed` is the id of the request, or
+/// `once`: a repeat under the same id is given the first answer and is not
+/// executed again, for `storage.keep-receipts`. The same id for something else
+/// is a `conflict`. All other verbs can be repeated as they are.
 using session_verbs = caf::typed_actor<
   // Spawns a session and waits for its first event.
-  caf::replies_to<start_atom, session_spec>::with<session_view>,
+  caf::replies_to<start_atom, session_spec,
+                  std::string>::with<session_view>,
   // Spawns a session; answers with its id once it is on disk.
-  caf::replies_to<spawn_atom, session_spec>::with<std::string>,
+  caf::replies_to<spawn_atom, session_spec, std::string>::with<std::string>,
   // Answers queries. One result for each; those not refused are on disk.
-  caf::replies_to<feed_atom, std::string, std::vector<answer>,
-                  feed_mode>::with<feed_reply>,
+  caf::replies_to<feed_atom, std::string, std::vector<answer>, feed_mode,
+                  std::string>::with<feed_reply>,
   // Gives the id of the only query without an answer.
   caf::replies_to<pending_atom, std::string>::with<std::string>,
   // Gives a session as its last committed event left it.
@@ -84,7 +91,8 @@ using session_verbs = caf::typed_actor<
   // answers how many.
   caf::replies_to<prune_atom, std::int64_t>::with<std::uint64_t>>;
 
-/// The verbs for state that sessions share, for operators.
+/// The verbs for state that sessions share, for operators. Those that write end
+/// with the id of the request, as in `session_verbs`.
 using state_verbs = caf::typed_actor<
   // Lists the namespaces.
   caf::replies_to<spaces_atom>::with<std::vector<state_space>>,
@@ -94,9 +102,10 @@ using state_verbs = caf::typed_actor<
   // Gives a value and its version.
   caf::replies_to<get_atom, state_key>::with<state_value>,
   // Writes a value, given as JSON; answers its new version.
-  caf::replies_to<set_atom, state_key, std::string>::with<std::uint64_t>,
+  caf::replies_to<set_atom, state_key, std::string,
+                  std::string>::with<std::uint64_t>,
   // Deletes a value; answers whether there was one.
-  caf::replies_to<delete_atom, state_key>::with<bool>>;
+  caf::replies_to<delete_atom, state_key, std::string>::with<bool>>;
 
 // -- the actors ---------------------------------------------------------------
 
@@ -139,6 +148,9 @@ using persistence_actor = state_verbs::extend_with<reporting_actor>::extend<
   caf::replies_to<read_atom, std::string>::with<std::string>,
   // Deletes a JSON document.
   caf::replies_to<remove_atom, std::string>::with<caf::ok_atom>,
+  // Gives the kept result of a request that was executed; empty if it was not.
+  // `conflict` if something else was asked under its id.
+  caf::replies_to<recall_atom, receipt>::with<std::string>,
   // Closes everything behind what was asked before. The last message.
   caf::replies_to<stop_atom>::with<caf::ok_atom>>;
 
@@ -154,11 +166,12 @@ using session_registry_actor = session_verbs::extend_with<reporting_actor>::
 /// clients ask, without the id.
 using session_actor = caf::typed_actor<
   // Goes to its first event and answers with it.
-  caf::replies_to<start_atom, session_spec>::with<session_view>,
+  caf::replies_to<start_atom, session_spec, std::string>::with<session_view>,
   // Answers with the id once the session is on disk.
-  caf::replies_to<spawn_atom, session_spec>::with<std::string>,
+  caf::replies_to<spawn_atom, session_spec, std::string>::with<std::string>,
   // As in `session_verbs`, from here on.
-  caf::replies_to<feed_atom, std::vector<answer>, feed_mode>::with<feed_reply>,
+  caf::replies_to<feed_atom, std::vector<answer>, feed_mode,
+                  std::string>::with<feed_reply>,
   caf::replies_to<pending_atom>::with<std::string>,
   caf::replies_to<show_atom>::with<session_view>,
   caf::replies_to<snapshot_atom, snapshot_options>::with<std::string>,
@@ -166,6 +179,8 @@ using session_actor = caf::typed_actor<
   caf::replies_to<log_atom, std::uint64_t>::with<std::vector<log_line>>,
   caf::replies_to<cancel_atom, cancel_reason>::with<session_view>,
   caf::replies_to<await_atom, wait_for, caf::actor>::with<session_view>,
+  // Waits for the next pause or the end, for a repeated `start`.
+  caf::replies_to<await_atom>::with<session_view>,
   caf::replies_to<observe_atom, std::uint64_t,
                   observer_actor>::with<session_view>,
   caf::reacts_to<acknowledge_atom, std::uint64_t, observer_actor>,

@@ -62,6 +62,7 @@ void add_message_types(caf::actor_system_config& config) {
       "std::vector<muster::state_space>")
     .add_message_type<commit_request>("muster::commit_request")
     .add_message_type<commit_ack>("muster::commit_ack")
+    .add_message_type<receipt>("muster::receipt")
     .add_message_type<stored_session>("muster::stored_session")
     .add_message_type<scan_request>("muster::scan_request")
     .add_message_type<scan_page>("muster::scan_page")

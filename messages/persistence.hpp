@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "messages/receipt.hpp"
 #include "messages/session.hpp"
 #include "messages/strategy.hpp"
 
@@ -41,24 +42,29 @@ struct commit_request {
   /// Texts that the events name.
   std::vector<source_text> sources;
   std::vector<log_line> logs;
+  /// The request that these events are the work of, if it may be repeated.
+  std::optional<receipt> done;
 };
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, commit_request& x) {
   return f(x.session_id, x.row, x.kind, x.first_seq, x.last_seq, x.payload,
            x.phase_before, x.phase, x.pending, x.at_ms, x.last_active_ms,
-           x.writes, x.expectations, x.sources, x.logs);
+           x.writes, x.expectations, x.sources, x.logs, x.done);
 }
 
 /// A commit is on disk.
 struct commit_ack {
   /// Where the session stands in the database.
   std::int64_t row = 0;
+  /// The request that would have created it was executed before, and this is
+  /// the kept result; nothing was written.
+  std::optional<std::string> repeated;
 };
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, commit_ack& x) {
-  return f(x.row);
+  return f(x.row, x.repeated);
 }
 
 /// One committed batch of events.

@@ -129,6 +129,16 @@ caf::result<T> pass_on(node_pointer self, const Part& part, Ts&&... request) {
   return self->delegate(part, std::forward<Ts>(request)...);
 }
 
+/// The same for a request that changes something, whose id stands at its end.
+template <class T, class Part, class... Ts>
+caf::result<T> pass_on_once(node_pointer self, const Part& part,
+                            std::string& request_id, Ts&&... request) {
+  if (auto refused = check_request_id(request_id))
+    return to_caf(*refused);
+  return pass_on<T>(self, part, std::forward<Ts>(request)...,
+                    std::move(request_id));
+}
+
 } // namespace
 
 std::string node_state::status() const {
@@ -158,18 +168,19 @@ node_impl::behavior_type node(node_pointer self,
   start_parts(self, parts);
   return {
     // -- sessions -------------------------------------------------------------
-    [=](start_atom verb, session_spec& spec) {
-      return pass_on<session_view>(self, self->state.sessions, verb,
-                                   std::move(spec));
+    [=](start_atom verb, session_spec& spec, std::string& request_id) {
+      return pass_on_once<session_view>(self, self->state.sessions, request_id,
+                                        verb, std::move(spec));
     },
-    [=](spawn_atom verb, session_spec& spec) {
-      return pass_on<std::string>(self, self->state.sessions, verb,
-                                  std::move(spec));
+    [=](spawn_atom verb, session_spec& spec, std::string& request_id) {
+      return pass_on_once<std::string>(self, self->state.sessions, request_id,
+                                       verb, std::move(spec));
     },
     [=](feed_atom verb, std::string& id, std::vector<answer>& answers,
-        feed_mode mode) {
-      return pass_on<feed_reply>(self, self->state.sessions, verb,
-                                 std::move(id), std::move(answers), mode);
+        feed_mode mode, std::string& request_id) {
+      return pass_on_once<feed_reply>(self, self->state.sessions, request_id,
+                                      verb, std::move(id), std::move(answers),
+                                      mode);
     },
     [=](pending_atom verb, std::string& id) {
       return pass_on<std::string>(self, self->state.sessions, verb,
@@ -236,8 +247,8 @@ node_impl::behavior_type node(node_pointer self,
     [=](get_atom verb, const state_key& where) {
       return pass_on<state_value>(self, self->state.persistence, verb, where);
     },
-    [=](set_atom verb, const state_key& where,
-        std::string& value) -> caf::result<std::uint64_t> {
+    [=](set_atom verb, const state_key& where, std::string& value,
+        std::string& request_id) -> caf::result<std::uint64_t> {
       auto limit = self->state.settings.strategy.max_state_bytes;
       if (value.size() > limit)
         return make_error(errc::too_large,
@@ -245,11 +256,13 @@ node_impl::behavior_type node(node_pointer self,
                                       "than the {} that strategy.max-state "
                                       "allows",
                                       where.key, value.size(), limit));
-      return pass_on<std::uint64_t>(self, self->state.persistence, verb, where,
-                                    std::move(value));
+      return pass_on_once<std::uint64_t>(self, self->state.persistence,
+                                         request_id, verb, where,
+                                         std::move(value));
     },
-    [=](delete_atom verb, const state_key& where) {
-      return pass_on<bool>(self, self->state.persistence, verb, where);
+    [=](delete_atom verb, const state_key& where, std::string& request_id) {
+      return pass_on_once<bool>(self, self->state.persistence, request_id, verb,
+                                where);
     },
     // -- status ---------------------------------------------------------------
     [=](status_atom) -> caf::result<std::string> {

@@ -5,6 +5,8 @@
 #include "actors/persistence/schema.hpp"
 #include "actors/persistence/sqlite.hpp"
 
+#include "messages/json.hpp"
+
 #include <fmt/format.h>
 #include <sqlite3.h>
 
@@ -92,13 +94,22 @@ struct database::parts {
     make(last_log, "SELECT max(number) FROM logs WHERE session=?");
     make(load_log, "SELECT number, at_ms, level, source, message FROM logs "
                    "WHERE session=? AND number>? ORDER BY number");
+    make(find_receipt,
+         "SELECT digest, result FROM receipts WHERE request=?");
+    make(insert_receipt, "INSERT INTO receipts(request, digest, result, "
+                         "age_ms) VALUES(?,?,?,?)");
+    // Two at the front for one at the end: the table shrinks as it is used.
+    make(trim_receipts,
+         "DELETE FROM receipts WHERE row IN (SELECT row FROM receipts ORDER BY "
+         "row LIMIT 2) AND (age_ms<? OR row<=?)");
   }
 
   sqlite::connection db;
   std::optional<sqlite::statement> begin, end, mark, release, undo, write_meta,
     insert_session, end_session, insert_events, insert_source, refer_source,
     get_state, put_state, delete_state, insert_log, trim_logs, find_session,
-    load_events, load_sources, last_events, last_log, load_log;
+    load_events, load_sources, last_events, last_log, load_log, find_receipt,
+    insert_receipt, trim_receipts;
 };
 
 // -- opening ------------------------------------------------------------------
@@ -219,6 +230,8 @@ void database::migrate(std::int64_t from) {
   // was ever written goes the same way.
   if (from < 1)
     db.run(schema);
+  if (from < 2)
+    db.run(schema_2);
   db.run(fmt::format("PRAGMA application_id={}", application_id).c_str());
   db.run(fmt::format("PRAGMA user_version={}", format).c_str());
   db.run("COMMIT");
@@ -343,7 +356,7 @@ database::commit(std::vector<commit_request> batch) {
       auto before = meta_;
       parts_->mark->run();
       try {
-        apply(batch[i], results[i]->row);
+        apply(batch[i], *results[i]);
       } catch (const refused_request& e) {
         meta_ = before;
         parts_->undo->run();
@@ -361,8 +374,15 @@ database::commit(std::vector<commit_request> batch) {
   return results;
 }
 
-void database::apply(const commit_request& request, std::int64_t& row) {
+void database::apply(const commit_request& request, commit_ack& ack) {
+  if (request.done) {
+    ack.repeated = find_receipt(*request.done);
+    if (ack.repeated)
+      return;
+    write_receipt(*request.done);
+  }
   check_expectations(request);
+  auto& row = ack.row;
   row = request.row;
   if (row == 0) {
     parts_->insert_session->bind(std::string_view{request.session_id})
@@ -669,19 +689,40 @@ expected<state_value> database::get(const state_key& where) {
   });
 }
 
-expected<std::uint64_t> database::set(const state_key& where,
-                                      const std::string& value) {
+template <class F>
+auto database::write_once(const state_write& write,
+                          const std::string& request_id, F f)
+  -> expected<decltype(f())> {
   return in_transaction([&] {
+    if (request_id == once)
+      return f();
+    receipt done{request_id, digest_of(write), {}};
+    if (auto kept = find_receipt(done))
+      return json::parse(*kept).template get<decltype(f())>();
+    auto result = f();
+    done.result = json(result).dump();
+    write_receipt(done);
+    return result;
+  });
+}
+
+expected<std::uint64_t> database::set(const state_key& where,
+                                      const std::string& value,
+                                      const std::string& request_id) {
+  state_write write{where, value};
+  return write_once(write, request_id, [&] {
     ++meta_.state_version;
-    write_state({where, value});
+    write_state(write);
     return static_cast<std::uint64_t>(meta_.state_version);
   });
 }
 
-expected<bool> database::remove(const state_key& where) {
-  return in_transaction([&] {
+expected<bool> database::remove(const state_key& where,
+                                const std::string& request_id) {
+  state_write write{where, std::nullopt};
+  return write_once(write, request_id, [&] {
     ++meta_.state_version;
-    write_state({where, std::nullopt});
+    write_state(write);
     return parts_->db.changes() > 0;
   });
 }
@@ -719,6 +760,41 @@ expected<std::vector<state_entry>> database::keys(const std::string& space,
                      static_cast<std::uint64_t>(query.integer(2))});
     return out;
   });
+}
+
+// -- requests -----------------------------------------------------------------
+
+expected<std::string> database::recall(const receipt& wanted) {
+  return reading([&] { return find_receipt(wanted).value_or(std::string{}); });
+}
+
+std::optional<std::string> database::find_receipt(const receipt& wanted) {
+  auto& s = *parts_->find_receipt;
+  if (!s.bind(std::string_view{wanted.request_id}).step())
+    return std::nullopt;
+  auto digest = s.text(0);
+  auto result = s.text(1);
+  s.reset();
+  if (digest != wanted.digest)
+    throw refused_request{
+      {errc::conflict, fmt::format("something else was asked for before as "
+                                   "request '{}'; give each request an id of "
+                                   "its own",
+                                   wanted.request_id)}};
+  return result;
+}
+
+void database::write_receipt(const receipt& done) {
+  auto now = age_ms();
+  parts_->insert_receipt->bind(std::string_view{done.request_id})
+    .bind(std::string_view{done.digest})
+    .bind(std::string_view{done.result})
+    .bind(now)
+    .run();
+  parts_->trim_receipts->bind(now - settings_.keep_receipts.count())
+    .bind(parts_->db.last_row()
+          - static_cast<std::int64_t>(settings_.max_receipts))
+    .run();
 }
 
 // -- upkeep -------------------------------------------------------------------

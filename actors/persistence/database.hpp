@@ -7,6 +7,7 @@
 #include "actors/process/environment.hpp"
 
 #include "messages/persistence.hpp"
+#include "messages/receipt.hpp"
 
 #include <array>
 #include <cstdint>
@@ -33,7 +34,7 @@ public:
   // -- constants --------------------------------------------------------------
 
   /// The format that this program writes; `user_version` of the file.
-  static constexpr int format = 1;
+  static constexpr int format = 2;
 
   static constexpr const char* file_name = "sessions.db";
 
@@ -82,10 +83,14 @@ public:
 
   [[nodiscard]] expected<state_value> get(const state_key& where);
 
+  /// @param request_id what the client calls the request, or `once`.
+  /// @returns `conflict` if that was the id of something else.
   [[nodiscard]] expected<std::uint64_t> set(const state_key& where,
-                                            const std::string& value);
+                                            const std::string& value,
+                                            const std::string& request_id);
 
-  [[nodiscard]] expected<bool> remove(const state_key& where);
+  [[nodiscard]] expected<bool> remove(const state_key& where,
+                                      const std::string& request_id);
 
   [[nodiscard]] expected<std::vector<state_space>> spaces();
 
@@ -93,6 +98,12 @@ public:
   [[nodiscard]] expected<std::vector<state_entry>>
   keys(const std::string& space, const std::string& prefix,
        std::uint32_t limit);
+
+  // -- requests ---------------------------------------------------------------
+
+  /// The kept result of a request; empty if it was not executed.
+  /// @returns `conflict` if something else was asked under its id.
+  [[nodiscard]] expected<std::string> recall(const receipt& wanted);
 
   // -- upkeep -----------------------------------------------------------------
 
@@ -159,7 +170,18 @@ private:
 
   void write_meta();
 
-  void apply(const commit_request& request, std::int64_t& row);
+  void apply(const commit_request& request, commit_ack& ack);
+
+  /// The kept result of a request, if it was executed.
+  [[nodiscard]] std::optional<std::string> find_receipt(const receipt& wanted);
+
+  void write_receipt(const receipt& done);
+
+  /// Changes shared state, unless that is a repeat.
+  /// @param f changes it, and gives what that is answered with.
+  template <class F>
+  auto write_once(const state_write& write, const std::string& request_id, F f)
+    -> expected<decltype(f())>;
 
   void check_expectations(const commit_request& request);
 

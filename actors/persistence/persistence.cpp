@@ -258,17 +258,22 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
     [=](get_atom, const state_key& where) {
       return with_database(self, [&](auto& db) { return db.get(where); });
     },
-    [=](set_atom, const state_key& where,
-        const std::string& value) -> caf::result<std::uint64_t> {
+    [=](set_atom, const state_key& where, const std::string& value,
+        const std::string& request_id) -> caf::result<std::uint64_t> {
       if (auto refused = check_key(where))
         return to_caf(*refused);
       if (auto ok = parse_json(value, "the value"); !ok)
         return to_caf(ok.error());
-      return with_database(self,
-                           [&](auto& db) { return db.set(where, value); });
+      return with_database(
+        self, [&](auto& db) { return db.set(where, value, request_id); });
     },
-    [=](delete_atom, const state_key& where) {
-      return with_database(self, [&](auto& db) { return db.remove(where); });
+    [=](delete_atom, const state_key& where, const std::string& request_id) {
+      return with_database(
+        self, [&](auto& db) { return db.remove(where, request_id); });
+    },
+    // -- requests -------------------------------------------------------------
+    [=](recall_atom, const receipt& wanted) {
+      return with_database(self, [&](auto& db) { return db.recall(wanted); });
     },
     // -- documents ------------------------------------------------------------
     [=](save_atom, const std::string& path, std::string& text) {

@@ -85,4 +85,16 @@ CREATE TABLE logs(
 INSERT INTO meta VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);
 )sql";
 
+/// What format 2 has beyond format 1: the requests that were executed. Rows are
+/// appended at the end and taken away at the front.
+inline constexpr const char* schema_2 = R"sql(
+CREATE TABLE receipts(
+  row INTEGER PRIMARY KEY,
+  request TEXT NOT NULL UNIQUE,
+  digest TEXT NOT NULL,
+  result TEXT NOT NULL,
+  age_ms INTEGER NOT NULL
+) STRICT;
+)sql";
+
 } // namespace muster

@@ -26,6 +26,10 @@ struct persistence_settings {
   std::uint64_t check_max_bytes = 64ull << 20;
   /// Log lines of one session; the oldest go first.
   std::uint64_t max_log_lines = 10'000;
+  /// How long it is known of a request with an id that it was executed.
+  std::chrono::milliseconds keep_receipts = std::chrono::hours(24);
+  /// Of how many requests that is known; the oldest go first.
+  std::uint64_t max_receipts = 1'000'000;
   /// Sessions in one page of a list.
   std::uint64_t max_page = 1'000;
 };

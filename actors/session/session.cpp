@@ -523,6 +523,33 @@ void on(session_pointer self, arm_retry&) {
                      beat_atom::value, session_timer::retry);
 }
 
+void on(session_pointer self, reply_repeated& x) {
+  auto promise = claim(self, x.to);
+  if (auto* wants_id
+      = std::get_if<caf::typed_response_promise<std::string>>(&promise))
+    wants_id->deliver(std::move(x.session_id));
+  else
+    std::get<caf::typed_response_promise<session_view>>(promise).delegate(
+      self->state.owner, await_atom::value, std::move(x.session_id));
+}
+
+void on(session_pointer self, recall_feed& x) {
+  auto feed = std::make_shared<feed_request>(std::move(x.feed));
+  auto go_on = [=](const expected<std::string>& kept) {
+    guarded(self, [&] {
+      perform(self, self->state.core->recalled(std::move(*feed), kept,
+                                               now_ms(self)));
+    });
+  };
+  self
+    ->request(self->state.context->persistence, caf::infinite,
+              recall_atom::value, std::move(x.wanted))
+    .then([=](std::string& kept) { go_on(std::move(kept)); },
+          [=](const caf::error& error) {
+            go_on(tl::unexpected<failure>{from_caf(error)});
+          });
+}
+
 void on(session_pointer self, vanish&) {
   leave(self, {errc::not_found,
                fmt::format("session '{}' could not be kept", id_of(self))});
@@ -861,21 +888,25 @@ session(session_pointer self, session_context_ptr context,
   else
     load(self);
   return {
-    [=](start_atom, session_spec& spec) {
+    [=](start_atom, session_spec& spec, const std::string& request_id) {
       return ask_core<session_view>(self, [=](ticket number) {
         return self->state.core->spawn(number, first_event(self, spec),
-                                       feed_mode::next_event, now_ms(self));
+                                       feed_mode::next_event, request_id,
+                                       now_ms(self));
       });
     },
-    [=](spawn_atom, session_spec& spec) {
+    [=](spawn_atom, session_spec& spec, const std::string& request_id) {
       return ask_core<std::string>(self, [=](ticket number) {
         return self->state.core->spawn(number, first_event(self, spec),
-                                       feed_mode::accepted, now_ms(self));
+                                       feed_mode::accepted, request_id,
+                                       now_ms(self));
       });
     },
-    [=](feed_atom, std::vector<answer>& answers, feed_mode mode) {
+    [=](feed_atom, std::vector<answer>& answers, feed_mode mode,
+        const std::string& request_id) {
       return ask_core<feed_reply>(self, [=](ticket number) {
-        return self->state.core->feed(number, answers, mode, now_ms(self));
+        return self->state.core->feed({number, answers, mode, request_id},
+                                      now_ms(self));
       });
     },
     [=](pending_atom) {
@@ -903,6 +934,10 @@ session(session_pointer self, session_context_ptr context,
     },
     [=](await_atom, wait_for what, const caf::actor& client) {
       return await(self, what, client);
+    },
+    [=](await_atom) {
+      return ask_core<session_view>(
+        self, [=](ticket number) { return self->state.core->wait(number); });
     },
     [=](observe_atom, std::uint64_t after, const observer_actor& handle) {
       return observe(self, after, handle);

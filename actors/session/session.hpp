@@ -30,6 +30,9 @@ enum class machine_use : std::uint8_t {
 
 /// What a SESSION tells its registry. Plain messages: requests never go back.
 using session_owner_actor = caf::typed_actor<
+  // Another session has done already what this one was asked for. Its client
+  // waits for the next event of that one.
+  caf::replies_to<await_atom, std::string>::with<session_view>,
   // The session needs its actor no longer; `leave` would end it.
   caf::reacts_to<leave_atom, std::string>,
   // Somebody needs it after all; it did not leave.

@@ -181,7 +181,8 @@ void send_on(registry_pointer self, const std::string& id, Ts... message) {
 }
 
 template <class T, class Verb>
-caf::result<T> create(registry_pointer self, Verb verb, session_spec& spec) {
+caf::result<T> create(registry_pointer self, Verb verb, session_spec& spec,
+                      std::string& request_id) {
   auto& st = self->state;
   if (st.stopping)
     return shutting_down();
@@ -194,7 +195,8 @@ caf::result<T> create(registry_pointer self, Verb verb, session_spec& spec) {
     = make_session_id(st.context->env.wall_ms(), st.context->env.random());
   ++st.spawned;
   auto& entry = activate(self, id, session_origin::created);
-  return self->delegate(entry.handle, verb, std::move(spec));
+  return self->delegate(entry.handle, verb, std::move(spec),
+                        std::move(request_id));
 }
 
 // -- leaving ------------------------------------------------------------------
@@ -723,15 +725,16 @@ session_registry(registry_pointer self, session_context_ptr context,
   self->send(self, recall_atom::value, std::int64_t{0});
   return {
     // -- sessions -------------------------------------------------------------
-    [=](start_atom verb, session_spec& spec) {
-      return create<session_view>(self, verb, spec);
+    [=](start_atom verb, session_spec& spec, std::string& request_id) {
+      return create<session_view>(self, verb, spec, request_id);
     },
-    [=](spawn_atom verb, session_spec& spec) {
-      return create<std::string>(self, verb, spec);
+    [=](spawn_atom verb, session_spec& spec, std::string& request_id) {
+      return create<std::string>(self, verb, spec, request_id);
     },
     [=](feed_atom verb, const std::string& id, std::vector<answer>& answers,
-        feed_mode mode) {
-      return pass_on<feed_reply>(self, id, verb, std::move(answers), mode);
+        feed_mode mode, std::string& request_id) {
+      return pass_on<feed_reply>(self, id, verb, std::move(answers), mode,
+                                 std::move(request_id));
     },
     [=](pending_atom verb, const std::string& id) {
       return pass_on<std::string>(self, id, verb);
@@ -784,6 +787,9 @@ session_registry(registry_pointer self, session_context_ptr context,
     [=](collect_atom) { return collect(self); },
     [=](stop_atom) { return stop(self); },
     // -- the sessions themselves ----------------------------------------------
+    [=](await_atom verb, const std::string& id) {
+      return pass_on<session_view>(self, id, verb);
+    },
     [=](leave_atom, const std::string& id) { ask_to_leave(self, id, false); },
     [=](stay_atom, const std::string& id) { stay(self, id); },
     [=](machine_atom, const std::string& id, std::uint64_t cost,

@@ -4,6 +4,7 @@
 
 #include "messages/hash.hpp"
 #include "messages/ids.hpp"
+#include "messages/json.hpp"
 #include "messages/session_json.hpp"
 
 #include <fmt/format.h>
@@ -73,10 +74,15 @@ session_state::session_state(std::string session_id,
 // -- coming to be -------------------------------------------------------------
 
 session_effects session_state::spawn(ticket from, spawned_event spawned,
-                                     feed_mode mode, std::int64_t now_ms) {
+                                     feed_mode mode,
+                                     const std::string& request_id,
+                                     std::int64_t now_ms) {
   if (spawned.spec.kind == session_kind::run)
     code_hash_ = sha256(spawned.spec.code);
   commit what;
+  if (request_id != once)
+    what.done = receipt{request_id, digest_of(spawned.spec),
+                        json(view().session_id).dump()};
   what.events.push_back({now_ms, std::move(spawned)});
   fresh_ = what.events;
   if (mode == feed_mode::accepted) {
@@ -130,23 +136,28 @@ expected<session_effects> session_state::restore(const stored_session& stored) {
 
 // -- what clients want --------------------------------------------------------
 
-session_effects session_state::feed(ticket from, std::vector<answer> answers,
-                                    feed_mode mode, std::int64_t now_ms) {
-  if (answers.empty())
-    emit(reply_refusal{from,
+session_effects session_state::feed(feed_request feed, std::int64_t now_ms) {
+  auto waiting = queue_.size() + recalling_;
+  if (feed.answers.empty())
+    emit(reply_refusal{feed.from,
                        {errc::invalid_argument,
                         fmt::format("the feed of session '{}' has no answers",
                                     view().session_id)}});
-  else if (queue_.size() >= settings_.max_queued)
+  else if (waiting >= settings_.max_queued)
     emit(reply_refusal{
-      from,
+      feed.from,
       {errc::overloaded, fmt::format("session '{}' has {} requests waiting for "
                                      "the disk, as many as session.max-queued "
                                      "allows",
-                                     view().session_id, queue_.size())}});
+                                     view().session_id, waiting)}});
   else
-    queue_.push_back({from, std::move(answers), mode});
+    queue_.push_back(std::move(feed));
   go_on(now_ms);
+  return take_effects();
+}
+
+session_effects session_state::wait(ticket from) {
+  reply_later({from, {}});
   return take_effects();
 }
 
@@ -253,6 +264,15 @@ session_effects session_state::committed(const commit_ack& ack,
                                          std::int64_t now_ms) {
   auto done = std::move(*out_);
   out_.reset();
+  if (ack.repeated) {
+    // Nobody knows of this session: its request has made another one before.
+    auto other = json::parse(*ack.repeated).get<std::string>();
+    for (auto* some : {&done.accepted, &done.waiting})
+      for (auto& waiting : *some)
+        emit(reply_repeated{waiting.from, other});
+    emit(vanish{});
+    return take_effects();
+  }
   row_ = ack.row;
   bytes_ += done.bytes;
   log_lines_ += done.log_lines;
@@ -300,6 +320,28 @@ session_effects session_state::refused(const failure& why,
   return take_effects();
 }
 
+session_effects session_state::recalled(feed_request feed,
+                                        const expected<std::string>& kept,
+                                        std::int64_t now_ms) {
+  --recalling_;
+  if (!kept) {
+    emit(reply_refusal{feed.from, kept.error()});
+  } else if (kept->empty()) {
+    feed.is_new = true;
+    queue_.push_front(std::move(feed));
+  } else if (auto results = feed_results_from(*kept); !results) {
+    emit(reply_refusal{feed.from, results.error()});
+  } else {
+    waiter who{feed.from, std::move(*results)};
+    if (feed.mode == feed_mode::accepted)
+      reply(who);
+    else
+      reply_later(std::move(who));
+  }
+  go_on(now_ms);
+  return take_effects();
+}
+
 // -- what the clock did -------------------------------------------------------
 
 session_effects session_state::commit_time(std::int64_t now_ms) {
@@ -336,8 +378,8 @@ expected<std::string> session_state::sole_pending() const {
 }
 
 bool session_state::is_idle() const {
-  return !out_ && !ahead_ && !held_ && queue_.empty() && waiters_.empty()
-         && cancellers_.empty() && machine_ != machine_phase::working
+  return !out_ && !ahead_ && !held_ && queue_.empty() && recalling_ == 0
+         && waiters_.empty() && cancellers_.empty() && machine_ != machine_phase::working
          && fold_.phase() != session_phase::running;
 }
 
@@ -421,7 +463,26 @@ failure session_state::not_paused() const {
   }
 }
 
-void session_state::take_feed(queued_feed feed, std::int64_t now_ms) {
+bool session_state::may_be_repeat(const feed_request& feed) const {
+  if (feed.request_id == once || feed.is_new)
+    return false;
+  auto& open = view().queries;
+  return !std::all_of(feed.answers.begin(), feed.answers.end(), [&](auto& a) {
+    return std::any_of(open.begin(), open.end(),
+                       [&](auto& q) { return q.id == a.query_id; });
+  });
+}
+
+void session_state::take_feed(feed_request feed, std::int64_t now_ms) {
+  auto digest = feed.request_id == once
+                  ? std::string{}
+                  : digest_of(view().session_id, feed.answers);
+  if (may_be_repeat(feed)) {
+    ++recalling_;
+    receipt wanted{feed.request_id, std::move(digest), {}};
+    emit(recall_feed{std::move(feed), std::move(wanted)});
+    return;
+  }
   if (fold_.phase() != session_phase::paused) {
     emit(reply_refusal{feed.from, not_paused()});
     return;
@@ -434,6 +495,9 @@ void session_state::take_feed(queued_feed feed, std::int64_t now_ms) {
   }
   bool is_complete = checked.events.size() == view().queries.size();
   commit what;
+  if (feed.request_id != once)
+    what.done = receipt{std::move(feed.request_id), std::move(digest),
+                        to_json(*who.results)};
   what.events = std::move(checked.events);
   if (!is_complete || feed.mode == feed_mode::accepted)
     what.accepted.push_back(std::move(who));
@@ -453,6 +517,19 @@ void session_state::take_feed(queued_feed feed, std::int64_t now_ms) {
   go_ahead(std::move(what));
   machine_ = machine_phase::working;
   emit(feed_machine{in_query_order(answers)});
+}
+
+void session_state::reply_later(waiter who) {
+  if (fold_.phase() != session_phase::running)
+    reply(who);
+  else if (waiters_.size() >= settings_.max_waiting)
+    emit(reply_refusal{
+      who.from,
+      {errc::overloaded, fmt::format("{} clients wait for session '{}', as "
+                                     "many as session.max-waiting allows",
+                                     waiters_.size(), view().session_id)}});
+  else
+    waiters_.push_back(std::move(who));
 }
 
 // -- commits ------------------------------------------------------------------
@@ -532,6 +609,7 @@ void session_state::write(commit what, strategy_step step,
   request.expectations = std::move(step.expectations);
   request.sources = std::move(step.sources);
   request.logs = std::exchange(unwritten_log, {});
+  request.done = what.done;
   if (row_ == 0) {
     auto& spawned = std::get<spawned_event>(what.events.front().body);
     request.kind = spawned.spec.kind;

@@ -22,6 +22,17 @@ namespace muster {
 /// Names a request that waits for its answer. Made by whoever passes it on.
 using ticket = std::uint64_t;
 
+/// Answers that a client gives.
+struct feed_request {
+  ticket from = 0;
+  std::vector<answer> answers;
+  feed_mode mode = feed_mode::next_event;
+  /// What the client calls the request, or `once`.
+  std::string request_id;
+  /// Whether it is known to be no repeat.
+  bool is_new = false;
+};
+
 // -- what a session wants done ------------------------------------------------
 
 /// Write this. One at a time; `committed` or `refused` follows.
@@ -77,13 +88,30 @@ struct arm_commit_time {};
 /// Call `retry` after `session.retry-after`.
 struct arm_retry {};
 
+/// Look whether a feed is the repeat of one that was executed; `recalled`
+/// follows.
+struct recall_feed {
+  feed_request feed;
+  /// What would be kept of it; without a result.
+  receipt wanted;
+};
+
+/// Answer a request to create this session: it was executed before, and made
+/// another one.
+struct reply_repeated {
+  ticket to = 0;
+  /// The id of that one.
+  std::string session_id;
+};
+
 /// The session never came to be: forget it.
 struct vanish {};
 
 using session_effect
   = std::variant<write_events, build_machine, feed_machine, drop_machine,
-                 reply_feed, reply_view, reply_refusal, publish_events,
-                 arm_commit_time, arm_retry, vanish>;
+                 reply_feed, reply_view, reply_refusal, reply_repeated,
+                 publish_events, recall_feed, arm_commit_time, arm_retry,
+                 vanish>;
 
 using session_effects = std::vector<session_effect>;
 
@@ -106,8 +134,11 @@ public:
 
   /// A new session. Its spawn goes to disk alone, or with its first event.
   /// @param mode when the request is answered.
+  /// @param request_id what the client calls it, or `once`.
   [[nodiscard]] session_effects spawn(ticket from, spawned_event spawned,
-                                      feed_mode mode, std::int64_t now_ms);
+                                      feed_mode mode,
+                                      const std::string& request_id,
+                                      std::int64_t now_ms);
 
   /// A session from disk.
   /// @returns `registry_corrupted` if it cannot be read.
@@ -116,8 +147,10 @@ public:
   // -- what clients want ------------------------------------------------------
 
   /// Answers queries.
-  [[nodiscard]] session_effects feed(ticket from, std::vector<answer> answers,
-                                     feed_mode mode, std::int64_t now_ms);
+  [[nodiscard]] session_effects feed(feed_request feed, std::int64_t now_ms);
+
+  /// Waits for the next pause or the end.
+  [[nodiscard]] session_effects wait(ticket from);
 
   /// Ends the session. The first reason counts.
   [[nodiscard]] session_effects cancel(ticket from, cancel_reason reason,
@@ -155,6 +188,12 @@ public:
   /// The commit that is out was refused; nothing of it is on disk.
   [[nodiscard]] session_effects refused(const failure& why,
                                         std::int64_t now_ms);
+
+  /// What is kept of a feed that may be a repeat.
+  /// @param kept empty if it is none.
+  [[nodiscard]] session_effects recalled(feed_request feed,
+                                         const expected<std::string>& kept,
+                                         std::int64_t now_ms);
 
   // -- what the clock did -----------------------------------------------------
 
@@ -240,15 +279,11 @@ private:
     bool is_step = false;
     /// What the machine read and changed.
     std::vector<state_key> expected;
+    /// The request that it is the work of, if that may be repeated.
+    std::optional<receipt> done;
     /// What it takes on disk.
     std::uint64_t bytes = 0;
     std::uint64_t log_lines = 0;
-  };
-
-  struct queued_feed {
-    ticket from = 0;
-    std::vector<answer> answers;
-    feed_mode mode = feed_mode::next_event;
   };
 
   /// A feed in which each answer was looked at.
@@ -268,7 +303,14 @@ private:
 
   [[nodiscard]] failure not_paused() const;
 
-  void take_feed(queued_feed feed, std::int64_t now_ms);
+  /// Whether a feed could be the repeat of one that was executed: whatever that
+  /// one has answered is open no longer.
+  [[nodiscard]] bool may_be_repeat(const feed_request& feed) const;
+
+  void take_feed(feed_request feed, std::int64_t now_ms);
+
+  /// Answers at the next event, or now if there is nothing to wait for.
+  void reply_later(waiter who);
 
   // -- commits ----------------------------------------------------------------
 
@@ -339,7 +381,10 @@ private:
   /// A step that waits for the commit that is out.
   std::optional<strategy_step> held_;
 
-  std::deque<queued_feed> queue_;
+  std::deque<feed_request> queue_;
+
+  /// Feeds that are being looked for on disk.
+  std::size_t recalling_ = 0;
 
   /// Who waits for the next event.
   std::vector<waiter> waiters_;

@@ -160,6 +160,12 @@ struct client::connection {
 
 namespace {
 
+/// The id of a new request.
+std::string make_id() {
+  static const auto env = real_environment();
+  return make_request_id(env.wall_ms(), env.random());
+}
+
 /// Says of a wait that took too long what was waited for.
 template <class T>
 expected<T>
@@ -221,18 +227,20 @@ client::connect(const client_options& options) {
 // -- sessions -----------------------------------------------------------------
 
 expected<session_view> client::start(session_spec spec, deadline limit) {
-  return link_->ask<session_view>(limit, start_atom::value, std::move(spec));
+  return link_->ask<session_view>(limit, start_atom::value, std::move(spec),
+                                  make_id());
 }
 
 expected<std::string> client::spawn(session_spec spec, deadline limit) {
-  return link_->ask<std::string>(limit, spawn_atom::value, std::move(spec));
+  return link_->ask<std::string>(limit, spawn_atom::value, std::move(spec),
+                                 make_id());
 }
 
 expected<feed_reply> client::feed(const std::string& id,
                                   std::vector<answer> answers, feed_mode mode,
                                   deadline limit) {
   return name_wait(link_->ask<feed_reply>(limit, feed_atom::value, id,
-                                          std::move(answers), mode),
+                                          std::move(answers), mode, make_id()),
                    id, "come to its next event");
 }
 
@@ -391,11 +399,12 @@ expected<state_value> client::state_get(state_key where, deadline limit) {
 expected<std::uint64_t> client::state_set(state_key where, std::string value,
                                           deadline limit) {
   return link_->ask<std::uint64_t>(limit, set_atom::value, std::move(where),
-                                   std::move(value));
+                                   std::move(value), make_id());
 }
 
 expected<bool> client::state_delete(state_key where, deadline limit) {
-  return link_->ask<bool>(limit, delete_atom::value, std::move(where));
+  return link_->ask<bool>(limit, delete_atom::value, std::move(where),
+                          make_id());
 }
 
 // -- the node -----------------------------------------------------------------

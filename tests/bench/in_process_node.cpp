@@ -53,7 +53,7 @@ void feed_on(caf::event_based_actor* self, const node_actor& node,
              const drive_pointer& d, const std::string& id) {
   self
     ->request(node, caf::infinite, feed_atom::value, id,
-              std::vector<answer>{next_answer(d->count)}, feed_mode::next_event)
+              std::vector<answer>{next_answer(d->count)}, feed_mode::next_event, once)
     .then(
       [=](const feed_reply& reply) {
         if (reply.results.size() != 1 || reply.results[0].refused)
@@ -72,7 +72,7 @@ void feed_on(caf::event_based_actor* self, const node_actor& node,
 
 void spawn_on(caf::event_based_actor* self, const node_actor& node,
               const drive_pointer& d, const session_spec& spec) {
-  self->request(node, caf::infinite, spawn_atom::value, spec)
+  self->request(node, caf::infinite, spawn_atom::value, spec, once)
     .then(
       [=](const std::string&) {
         ++d->count;
@@ -165,7 +165,7 @@ std::vector<std::string> in_process_node::spawn(const std::string& code,
     system_->spawn([=](caf::event_based_actor* me) {
       auto views = std::make_shared<std::vector<std::string>>();
       for (std::size_t i = 0; i < n; ++i)
-        me->request(node, caf::infinite, start_atom::value, spec)
+        me->request(node, caf::infinite, start_atom::value, spec, once)
           .then(
             [=](const session_view& view) {
               views->push_back(view.session_id);

@@ -29,7 +29,7 @@ double slowest_status(const options& how) {
   for (int i = 0; i < 50; ++i)
     self
       ->request(node.handle(), std::chrono::seconds(30), spawn_atom::value,
-                spinning)
+                spinning, once)
       .receive([](const std::string&) {},
                [&](const caf::error& error) {
                  throw std::runtime_error{node.system().render(error)};

@@ -45,7 +45,7 @@ CAF_TEST(the status answers while scripts spin and others are busy) {
   for (int i = 0; i < 50; ++i) {
     session_spec spec;
     spec.code = "while true do end";
-    send<std::string>(spawn_atom::value, spec);
+    send<std::string>(spawn_atom::value, spec, once);
   }
   run(2'000);
   auto told = send<std::string>(status_atom::value);
@@ -101,7 +101,7 @@ CAF_TEST(a node whose part dies ends with its reason) {
   });
   auto view = send<session_view>(
     start_atom::value,
-    session_spec{session_kind::run, "return 1", {}, {}, {}, "{}", {}});
+    session_spec{session_kind::run, "return 1", {}, {}, {}, "{}", {}}, once);
   run();
   CAF_REQUIRE(*view);
   CAF_CHECK_EQUAL((**view).error().code, errc::storage_failed);

@@ -294,7 +294,7 @@ CAF_TEST(A10 a session that runs is seen and takes no answers) {
   CAF_CHECK_EQUAL((**state)->phase, session_phase::running);
   auto late = send<feed_reply>(feed_atom::value, id,
                                std::vector<answer>{{"q-0", "y", {}}},
-                               feed_mode::next_event);
+                               feed_mode::next_event, once);
   run(1'000);
   CAF_REQUIRE(*late);
   CAF_CHECK_EQUAL((**late).error().code, errc::busy);
@@ -318,7 +318,7 @@ CAF_TEST(A11 a caller that goes away loses nothing) {
     // Somebody starts a session, and another feeds it; both are gone before
     // they have an answer, or just after that.
     auto starter = system().spawn([=](caf::event_based_actor* self) {
-      self->request(hdl, caf::infinite, start_atom::value, spec)
+      self->request(hdl, caf::infinite, start_atom::value, spec, once)
         .then([](const session_view&) {});
     });
     run(messages);
@@ -331,7 +331,7 @@ CAF_TEST(A11 a caller that goes away loses nothing) {
       self
         ->request(hdl, caf::infinite, feed_atom::value, id,
                   std::vector<answer>{{"q-0", "yes", {}}},
-                  feed_mode::next_event)
+                  feed_mode::next_event, once)
         .then([](const feed_reply&) {});
     });
     run(messages);
@@ -459,29 +459,29 @@ CAF_TEST(A16 an answer to an earlier pause is no answer to this one) {
 CAF_TEST(B01 a spawn gives the id before anything ran) {
   session_spec spec;
   spec.code = "while true do end";
-  auto id = send<std::string>(spawn_atom::value, spec);
+  auto id = send<std::string>(spawn_atom::value, spec, once);
   run(60); // enough for the disk, and far from the end of the script
   CAF_REQUIRE(*id);
   CAF_CHECK(is_session_id(***id));
   for (auto* text : {"", " \n\t"}) {
     spec.code = text;
-    CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
+    CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec, once)),
                     "invalid_spec");
   }
   for (auto* text : {"[]", "3", "nonsense", "{"}) {
     spec.code = "return 1";
     spec.ctx = text;
-    CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
+    CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec, once)),
                     "invalid_spec");
   }
   spec = {};
   spec.kind = session_kind::advice;
   spec.strategy = "../up";
-  CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
+  CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec, once)),
                   "invalid_spec");
   spec.strategy = "fine";
   spec.kind = static_cast<session_kind>(3);
-  CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
+  CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec, once)),
                   "invalid_spec");
   // What was refused left nothing.
   CAF_CHECK_EQUAL(list()->size(), 1u);
@@ -570,7 +570,7 @@ CAF_TEST(B05 the first reason counts however close the second is behind it) {
     auto id = paused("alc.llm('one') return alc.llm('two')");
     send<feed_reply>(feed_atom::value, id,
                      std::vector<answer>{{"q-0", "x", {}}},
-                     feed_mode::accepted);
+                     feed_mode::accepted, once);
     run(messages);
     auto first = send<session_view>(cancel_atom::value, id,
                                     cancel_reason{cancel_code::user, "1st", 0});

@@ -139,7 +139,7 @@ CAF_TEST(a crash ahead of the disk counts for the step that it was in) {
   // The machine is there and goes ahead; the answer is lost with it.
   auto lost
     = send<feed_reply>(feed_atom::value, id, std::vector<answer>{{"", "x", {}}},
-                       feed_mode::next_event);
+                       feed_mode::next_event, once);
   CAF_CHECK(run_into_crash());
   require_start();
   CAF_CHECK_EQUAL(show(id)->phase, session_phase::paused);
@@ -152,7 +152,7 @@ CAF_TEST(a crash ahead of the disk counts for the step that it was in) {
 CAF_TEST(a spawn that crashes the node counts as well) {
   session_spec spec;
   spec.code = "os.time() while true do end";
-  auto id = send<std::string>(spawn_atom::value, spec);
+  auto id = send<std::string>(spawn_atom::value, spec, once);
   while (!*id)
     run(1);
   kill();

@@ -118,7 +118,7 @@ CAF_TEST(a session that ran goes on by itself after a start) {
   for (int i = 0; i < 40; ++i) {
     session_spec spec;
     spec.code = "local s = 0 for i = 1, 100000 do s = s + i end return s";
-    auto id = send<std::string>(spawn_atom::value, spec);
+    auto id = send<std::string>(spawn_atom::value, spec, once);
     while (!*id)
       run(1);
     ids.push_back(***id);
@@ -135,7 +135,7 @@ CAF_TEST(a spawn that was acknowledged is there and one that was not may be) {
   for (int messages = 1; messages < 40; ++messages) {
     session_spec spec;
     spec.code = "return alc.llm('q')";
-    auto id = send<std::string>(spawn_atom::value, spec);
+    auto id = send<std::string>(spawn_atom::value, spec, once);
     run(static_cast<std::size_t>(messages));
     auto acknowledged = *id && **id;
     auto known = acknowledged ? ***id : std::string{};
@@ -155,7 +155,7 @@ CAF_TEST(a feed that is cut off anywhere is acknowledged or was not given) {
     auto id = paused("local a = alc.llm('one') return alc.llm('two ' .. a)");
     auto reply = send<feed_reply>(feed_atom::value, id,
                                   std::vector<answer>{{"q-0", "x", {}}},
-                                  feed_mode::next_event);
+                                  feed_mode::next_event, once);
     run(static_cast<std::size_t>(messages));
     auto acknowledged = *reply && **reply;
     cut_power();
@@ -236,7 +236,7 @@ CAF_TEST(a session whose script is gone is refused and no other) {
   auto other = paused("return alc.llm('q')");
   session_spec spec;
   spec.code = "while true do local lost end";
-  auto endless = send<std::string>(spawn_atom::value, spec);
+  auto endless = send<std::string>(spawn_atom::value, spec, once);
   while (!*endless)
     run(1);
   auto running = ***endless;
@@ -274,7 +274,7 @@ CAF_TEST(a full disk refuses new work and goes on when there is room) {
   fill_disk();
   session_spec spec;
   spec.code = "return 1";
-  CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec)),
+  CAF_CHECK_EQUAL(code(ask<std::string>(spawn_atom::value, spec, once)),
                   "storage_full");
   CAF_CHECK_EQUAL(code(feed(id, "q-0", "x")), "storage_full");
   // It can still be read, and the answer was not taken.
@@ -288,7 +288,7 @@ CAF_TEST(a running step that found no room is done when there is some) {
   session_spec spec;
   spec.code = "local x = 0 for i = 1, 300000 do x = x + 1 end "
               "return alc.llm('late')";
-  auto answer = send<std::string>(spawn_atom::value, spec);
+  auto answer = send<std::string>(spawn_atom::value, spec, once);
   while (!*answer)
     run(1);
   auto id = ***answer;
@@ -309,7 +309,7 @@ CAF_TEST(a failed sync ends the node and everything acknowledged is there after
   });
   auto reply = send<feed_reply>(feed_atom::value, id,
                                 std::vector<answer>{{"q-1", "A", {}}},
-                                feed_mode::next_event);
+                                feed_mode::next_event, once);
   run();
   CAF_REQUIRE(*reply);
   CAF_CHECK(!**reply);
@@ -335,7 +335,7 @@ CAF_TEST(two sessions that add to a counter at the same time give two) {
   for (auto& id : ids)
     replies.push_back(send<feed_reply>(feed_atom::value, id,
                                        std::vector<answer>{{"q-0", "x", {}}},
-                                       feed_mode::next_event));
+                                       feed_mode::next_event, once));
   run();
   for (auto& reply : replies) {
     CAF_REQUIRE(*reply && **reply);
@@ -352,11 +352,11 @@ CAF_TEST(a script that loses for ever is told and can go on) {
   // Whenever the session has read, somebody else writes.
   auto reply = send<feed_reply>(feed_atom::value, id,
                                 std::vector<answer>{{"q-0", "x", {}}},
-                                feed_mode::next_event);
+                                feed_mode::next_event, once);
   state_key n{"default", "n"};
   for (int i = 0; i < 400 && !*reply; ++i) {
     run(1);
-    auto written = send<std::uint64_t>(set_atom::value, n, std::to_string(i));
+    auto written = send<std::uint64_t>(set_atom::value, n, std::to_string(i), once);
     run(2);
   }
   run();
@@ -381,11 +381,11 @@ CAF_TEST(state is seen by the sessions that come after and by operators) {
   CAF_CHECK_EQUAL(*value->value, "[1,2]");
   CAF_CHECK_EQUAL(
     code(ask<std::uint64_t>(set_atom::value, state_key{"default", "k"},
-                            std::string{"{"})),
+                            std::string{"{"}, once)),
     "invalid_argument");
   CAF_CHECK_EQUAL(ask<std::vector<state_space>>(spaces_atom::value)->size(),
                   1u);
-  CAF_CHECK(*ask<bool>(delete_atom::value, state_key{"default", "k"}));
+  CAF_CHECK(*ask<bool>(delete_atom::value, state_key{"default", "k"}, once));
 }
 
 CAF_TEST(a script that fails leaves the state that it wrote before) {
@@ -471,7 +471,7 @@ CAF_TEST(a session that is fed while it is looked for is not timed out) {
     run(static_cast<std::size_t>(messages));
     auto fed = send<feed_reply>(feed_atom::value, id,
                                 std::vector<answer>{{"q-0", "x", {}}},
-                                feed_mode::accepted);
+                                feed_mode::accepted, once);
     run();
     CAF_REQUIRE(*fed);
     auto was_taken = **fed && !(**fed)->results.at(0).refused;
@@ -567,10 +567,10 @@ CAF_TEST(a value of an operator has the limit that a script has) {
   restart();
   state_key where{"default", "k"};
   CAF_CHECK_EQUAL(code(ask<std::uint64_t>(set_atom::value, where,
-                                          std::string{"\"12345678\""})),
+                                          std::string{"\"12345678\""}, once)),
                   "ok");
   auto refused
-    = ask<std::uint64_t>(set_atom::value, where, std::string{"\"123456789\""});
+    = ask<std::uint64_t>(set_atom::value, where, std::string{"\"123456789\""}, once);
   CAF_CHECK_EQUAL(code(refused), "too_large");
   CAF_CHECK(refused.error().message.find("strategy.max-state")
             != std::string::npos);
@@ -611,7 +611,7 @@ CAF_TEST(a spec that cannot be run is refused with its reason) {
     session_spec spec;
     spec.code = "return 1";
     change(spec);
-    return code(ask<std::string>(spawn_atom::value, spec));
+    return code(ask<std::string>(spawn_atom::value, spec, once));
   };
   CAF_CHECK_EQUAL(
     spawn_with([](auto& x) { x.code = std::string(101, ' ') + "x"; }),
@@ -690,7 +690,7 @@ CAF_TEST(a stop comes to its end whatever was under way) {
     auto shown = send<session_view>(show_atom::value, prefix);
     auto fed = send<feed_reply>(feed_atom::value, prefix,
                                 std::vector<answer>{{"", "x", {}}},
-                                feed_mode::next_event);
+                                feed_mode::next_event, once);
     auto cancelled = send<session_view>(
       cancel_atom::value, id, cancel_reason{cancel_code::user, "", 0});
     for (auto steps = random() % 60; steps > 0; --steps)

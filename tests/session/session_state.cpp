@@ -141,7 +141,7 @@ struct fixture {
   ticket spawn(feed_mode mode = feed_mode::accepted) {
     session_spec spec;
     spec.code = "return 1";
-    perform(core.spawn(++tickets, {spec, "00", "v"}, mode, now));
+    perform(core.spawn(++tickets, {spec, "00", "v"}, mode, once, now));
     return tickets;
   }
 
@@ -150,7 +150,7 @@ struct fixture {
     std::vector<answer> all;
     for (auto& [id, text] : answers)
       all.push_back({id, text, std::nullopt});
-    perform(core.feed(++tickets, std::move(all), mode, now));
+    perform(core.feed({++tickets, std::move(all), mode, once}, now));
     return tickets;
   }
 

@@ -145,7 +145,7 @@ private:
     auto expected = model_.expectation_for(id);
     auto reply = bench_.ask<feed_reply>(feed_atom::value, id, answers,
                                         round % 2 == 0 ? feed_mode::next_event
-                                                       : feed_mode::accepted);
+                                                       : feed_mode::accepted, once);
     if (reply && !is_dead())
       model_.fed(expected, answers, *reply);
     else

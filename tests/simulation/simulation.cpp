@@ -147,7 +147,7 @@ void simulation::spawn_session() {
   spec.name = name;
   note([&] { return "a client spawns '" + name + "'"; });
   if (chance(2)) {
-    auto answer = bench_.send<std::string>(spawn_atom::value, spec);
+    auto answer = bench_.send<std::string>(spawn_atom::value, spec, once);
     open_.push_back({[this, answer, name] {
       if (!*answer)
         return false;
@@ -159,7 +159,7 @@ void simulation::spawn_session() {
     }});
     return;
   }
-  auto answer = bench_.send<session_view>(start_atom::value, spec);
+  auto answer = bench_.send<session_view>(start_atom::value, spec, once);
   open_.push_back({[this, answer, name] {
     if (!*answer)
       return false;
@@ -206,7 +206,7 @@ void simulation::feed_session(const std::string& id) {
         mode == feed_mode::accepted ? ", without waiting" : "");
     });
   }
-  auto reply = bench_.send<feed_reply>(feed_atom::value, id, answers, mode);
+  auto reply = bench_.send<feed_reply>(feed_atom::value, id, answers, mode, once);
   open_.push_back({[this, reply, answers,
                     expected = model_.expectation_for(id)] {
     if (!*reply)
@@ -346,7 +346,7 @@ void simulation::use_state() {
     auto value = ++sent_value_;
     possible_values_.insert(value);
     auto version = bench_.send<std::uint64_t>(set_atom::value, where,
-                                              std::to_string(value));
+                                              std::to_string(value), once);
     open_.push_back({[this, version, value] {
       if (!*version)
         return false;
@@ -784,7 +784,7 @@ void simulation::finish_session(const std::string& id) {
     model_.sends(id, query_id, answers[0].response);
     auto expected = model_.expectation_for(id);
     auto reply = bench_.ask<feed_reply>(feed_atom::value, id, answers,
-                                        feed_mode::accepted);
+                                        feed_mode::accepted, once);
     if (!reply)
       throw violation{"session " + id + ": " + reply.error().message};
     model_.fed(expected, answers, *reply);

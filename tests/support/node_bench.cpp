@@ -156,7 +156,7 @@ expected<session_view> node_bench::run_code(const std::string& code,
   spec.code = code;
   spec.name = "test.lua";
   spec.ctx = ctx;
-  return ask<session_view>(start_atom::value, spec);
+  return ask<session_view>(start_atom::value, spec, once);
 }
 
 expected<std::string> node_bench::spawn(const std::string& code,
@@ -165,7 +165,7 @@ expected<std::string> node_bench::spawn(const std::string& code,
   spec.code = code;
   spec.name = "test.lua";
   spec.ctx = ctx;
-  return ask<std::string>(spawn_atom::value, spec);
+  return ask<std::string>(spawn_atom::value, spec, once);
 }
 
 expected<session_view>
@@ -173,7 +173,7 @@ node_bench::feed(const std::string& id, const std::string& query,
                  const std::string& response, feed_mode mode,
                  std::optional<token_usage> usage) {
   auto reply = ask<feed_reply>(
-    feed_atom::value, id, std::vector<answer>{{query, response, usage}}, mode);
+    feed_atom::value, id, std::vector<answer>{{query, response, usage}}, mode, once);
   if (!reply)
     return tl::unexpected<failure>{reply.error()};
   if (auto& refused = reply->results.at(0).refused)
@@ -188,7 +188,7 @@ node_bench::feed_all(const std::string& id,
   std::vector<answer> all;
   for (auto& [query, response] : answers)
     all.push_back({query, response, std::nullopt});
-  return ask<feed_reply>(feed_atom::value, id, all, mode);
+  return ask<feed_reply>(feed_atom::value, id, all, mode, once);
 }
 
 expected<session_view> node_bench::show(const std::string& id) {
