@@ -49,8 +49,7 @@ using observer_actor = caf::typed_actor<
 /// is a `conflict`. All other verbs can be repeated as they are.
 using session_verbs = caf::typed_actor<
   // Spawns a session and waits for its first event.
-  caf::replies_to<start_atom, session_spec,
-                  std::string>::with<session_view>,
+  caf::replies_to<start_atom, session_spec, std::string>::with<session_view>,
   // Spawns a session; answers with its id once it is on disk.
   caf::replies_to<spawn_atom, session_spec, std::string>::with<std::string>,
   // Answers queries. One result for each; those not refused are on disk.

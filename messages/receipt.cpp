@@ -120,9 +120,9 @@ expected<std::vector<feed_result>> feed_results_from(const std::string& text) {
       auto& result = out.emplace_back();
       result.query_id = item.at("query_id").get<std::string>();
       if (item.contains("code"))
-        result.refused = failure{
-          static_cast<errc>(item.at("code").get<std::uint8_t>()),
-          item.at("message").get<std::string>()};
+        result.refused
+          = failure{static_cast<errc>(item.at("code").get<std::uint8_t>()),
+                    item.at("message").get<std::string>()};
     }
     return out;
   } catch (const json::exception& error) {

@@ -18,6 +18,8 @@ struct node_settings {
   tls_settings tls;
   /// Whether it listens without TLS, on 127.0.0.1 only; for tests.
   bool insecure_loopback = false;
+  /// Requests of one client that may wait for their answer.
+  std::size_t max_requests = 4'096;
   /// What an ordered stop may take before the process ends as it is.
   std::chrono::milliseconds drain_timeout = std::chrono::seconds(10);
   persistence_settings storage;

@@ -94,8 +94,7 @@ struct database::parts {
     make(last_log, "SELECT max(number) FROM logs WHERE session=?");
     make(load_log, "SELECT number, at_ms, level, source, message FROM logs "
                    "WHERE session=? AND number>? ORDER BY number");
-    make(find_receipt,
-         "SELECT digest, result FROM receipts WHERE request=?");
+    make(find_receipt, "SELECT digest, result FROM receipts WHERE request=?");
     make(insert_receipt, "INSERT INTO receipts(request, digest, result, "
                          "age_ms) VALUES(?,?,?,?)");
     // Two at the front for one at the end: the table shrinks as it is used.

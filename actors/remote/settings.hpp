@@ -22,6 +22,9 @@ struct gate_settings {
   /// Connections that may be in their handshake at a time. One more, and the
   /// oldest of them has to go.
   std::size_t max_handshakes = 256;
+  /// One message of a client. A connection that sends twice as much at once is
+  /// closed; what lies between is refused by whom it is for.
+  std::size_t max_message_bytes = 64ull << 20;
   /// How long a handshake may take.
   std::chrono::milliseconds handshake_timeout = std::chrono::seconds(10);
 };

@@ -537,8 +537,8 @@ void on(session_pointer self, recall_feed& x) {
   auto feed = std::make_shared<feed_request>(std::move(x.feed));
   auto go_on = [=](const expected<std::string>& kept) {
     guarded(self, [&] {
-      perform(self, self->state.core->recalled(std::move(*feed), kept,
-                                               now_ms(self)));
+      perform(self,
+              self->state.core->recalled(std::move(*feed), kept, now_ms(self)));
     });
   };
   self

@@ -73,10 +73,9 @@ session_state::session_state(std::string session_id,
 
 // -- coming to be -------------------------------------------------------------
 
-session_effects session_state::spawn(ticket from, spawned_event spawned,
-                                     feed_mode mode,
-                                     const std::string& request_id,
-                                     std::int64_t now_ms) {
+session_effects
+session_state::spawn(ticket from, spawned_event spawned, feed_mode mode,
+                     const std::string& request_id, std::int64_t now_ms) {
   if (spawned.spec.kind == session_kind::run)
     code_hash_ = sha256(spawned.spec.code);
   commit what;
@@ -379,7 +378,8 @@ expected<std::string> session_state::sole_pending() const {
 
 bool session_state::is_idle() const {
   return !out_ && !ahead_ && !held_ && queue_.empty() && recalling_ == 0
-         && waiters_.empty() && cancellers_.empty() && machine_ != machine_phase::working
+         && waiters_.empty() && cancellers_.empty()
+         && machine_ != machine_phase::working
          && fold_.phase() != session_phase::running;
 }
 

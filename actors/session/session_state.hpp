@@ -135,10 +135,9 @@ public:
   /// A new session. Its spawn goes to disk alone, or with its first event.
   /// @param mode when the request is answered.
   /// @param request_id what the client calls it, or `once`.
-  [[nodiscard]] session_effects spawn(ticket from, spawned_event spawned,
-                                      feed_mode mode,
-                                      const std::string& request_id,
-                                      std::int64_t now_ms);
+  [[nodiscard]] session_effects
+  spawn(ticket from, spawned_event spawned, feed_mode mode,
+        const std::string& request_id, std::int64_t now_ms);
 
   /// A session from disk.
   /// @returns `registry_corrupted` if it cannot be read.

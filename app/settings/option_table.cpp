@@ -153,6 +153,15 @@ std::vector<option> make_options() {
       [](s & x) -> auto& { return x.gate.handshake_timeout; }, 10ms, day,
       "How long a connection may take to show a certificate"),
 
+    number(
+      "node.max-requests", [](s & x) -> auto& { return x.max_requests; }, 1,
+      many, "Requests of one client that may wait for their answer"),
+    size(
+      "node.max-message",
+      [](s & x) -> auto& { return x.gate.max_message_bytes; }, 64 * kib, gib,
+      "One message of a client; a connection that sends twice as much at once "
+      "is closed"),
+
     duration(
       "tls.authority-lifetime",
       [](s & x) -> auto& { return x.tls.authority_lifetime; }, 1s, 36'500 * day,
@@ -185,6 +194,14 @@ std::vector<option> make_options() {
       [](s & x) -> auto& { return x.storage.checkpoint_pages; }, 1, many,
       "Pages of 4 KiB in the write-ahead log after which it is copied "
       "into the database"),
+    duration(
+      "storage.keep-receipts",
+      [](s & x) -> auto& { return x.storage.keep_receipts; }, 1s, 3'650 * day,
+      "How long a request that is repeated under its id is not executed again"),
+    number(
+      "storage.max-receipts",
+      [](s & x) -> auto& { return x.storage.max_receipts; }, 1, many,
+      "For how many requests that is known; the oldest go first"),
     size(
       "storage.check-max-size",
       [](s & x) -> auto& { return x.storage.check_max_bytes; }, 0, 1'024 * gib,

@@ -53,7 +53,8 @@ void feed_on(caf::event_based_actor* self, const node_actor& node,
              const drive_pointer& d, const std::string& id) {
   self
     ->request(node, caf::infinite, feed_atom::value, id,
-              std::vector<answer>{next_answer(d->count)}, feed_mode::next_event, once)
+              std::vector<answer>{next_answer(d->count)}, feed_mode::next_event,
+              once)
     .then(
       [=](const feed_reply& reply) {
         if (reply.results.size() != 1 || reply.results[0].refused)

@@ -232,19 +232,19 @@ CAF_TEST(payloads and texts hold any bytes) {
 
 CAF_TEST(a value has another version after every write) {
   CAF_CHECK_EQUAL(db->get(counter)->version, 0u);
-  auto first = *db->set(counter, "1");
-  auto second = *db->set(counter, "1");
+  auto first = *db->set(counter, "1", once);
+  auto second = *db->set(counter, "1", once);
   CAF_CHECK(second > first && first > 0);
-  CAF_CHECK(*db->remove(counter));
-  CAF_CHECK(!*db->remove(counter));
+  CAF_CHECK(*db->remove(counter, once));
+  CAF_CHECK(!*db->remove(counter, once));
   CAF_CHECK(!db->get(counter)->value);
   // A key that was there before does not get an old version again.
   crash();
-  CAF_CHECK(*db->set(counter, "2") > second);
+  CAF_CHECK(*db->set(counter, "2", once) > second);
 }
 
 CAF_TEST(a write is refused when what it was made from has changed) {
-  auto version = *db->set(counter, "1");
+  auto version = *db->set(counter, "1", once);
   auto row = create("s-1");
   auto x = request("s-1", row, 2);
   x.expectations.push_back({counter, version});
@@ -274,8 +274,8 @@ CAF_TEST(of two that read the same only one writes in one batch as well) {
 
 CAF_TEST(keys are listed by namespace and beginning) {
   for (auto* key : {"b", "a1", "a2", "ä", "a"})
-    CAF_CHECK(db->set({"x", key}, "\"value\""));
-  CAF_CHECK(db->set({"y", "other"}, "1"));
+    CAF_CHECK(db->set({"x", key}, "\"value\"", once));
+  CAF_CHECK(db->set({"y", "other"}, "1", once));
   auto spaces = *db->spaces();
   CAF_REQUIRE_EQUAL(spaces.size(), 2u);
   CAF_CHECK_EQUAL(spaces[0].keys, 5u);
@@ -507,7 +507,7 @@ CAF_TEST(a failed sync is final) {
   disk.set_fault(nullptr);
   auto syncs = disk.syncs();
   CAF_CHECK(!commit(request("s-1", row, 2)));
-  CAF_CHECK(!db->set(counter, "1"));
+  CAF_CHECK(!db->set(counter, "1", once));
   CAF_CHECK(!db->erase({"s-1"}));
   CAF_CHECK_EQUAL(disk.syncs(), syncs);
   lose_power();
@@ -526,7 +526,7 @@ CAF_TEST(what is written to a file that is gone is not acknowledged) {
     CAF_CHECK_EQUAL(code(ack.error()), "storage_failed");
     CAF_CHECK(ack.error().message.find("/state/sessions.db") == 1);
     CAF_CHECK(each.db->broken());
-    CAF_CHECK(!each.db->set(counter, "1"));
+    CAF_CHECK(!each.db->set(counter, "1", once));
   }
 }
 
@@ -534,7 +534,7 @@ CAF_TEST(a file that has another in its place is as good as gone) {
   auto row = create("s-1");
   disk.rename("/state/sessions.db", "/state/old.db");
   disk.set_contents("/state/sessions.db", "");
-  CAF_CHECK(!db->set(counter, "1"));
+  CAF_CHECK(!db->set(counter, "1", once));
   CAF_CHECK(!commit(request("s-1", row, 2)));
 }
 

@@ -569,8 +569,8 @@ CAF_TEST(B05 the first reason counts however close the second is behind it) {
     // Both come while an answer is on its way to the disk, or around that.
     auto id = paused("alc.llm('one') return alc.llm('two')");
     send<feed_reply>(feed_atom::value, id,
-                     std::vector<answer>{{"q-0", "x", {}}},
-                     feed_mode::accepted, once);
+                     std::vector<answer>{{"q-0", "x", {}}}, feed_mode::accepted,
+                     once);
     run(messages);
     auto first = send<session_view>(cancel_atom::value, id,
                                     cancel_reason{cancel_code::user, "1st", 0});

@@ -356,7 +356,8 @@ CAF_TEST(a script that loses for ever is told and can go on) {
   state_key n{"default", "n"};
   for (int i = 0; i < 400 && !*reply; ++i) {
     run(1);
-    auto written = send<std::uint64_t>(set_atom::value, n, std::to_string(i), once);
+    auto written
+      = send<std::uint64_t>(set_atom::value, n, std::to_string(i), once);
     run(2);
   }
   run();
@@ -569,8 +570,8 @@ CAF_TEST(a value of an operator has the limit that a script has) {
   CAF_CHECK_EQUAL(code(ask<std::uint64_t>(set_atom::value, where,
                                           std::string{"\"12345678\""}, once)),
                   "ok");
-  auto refused
-    = ask<std::uint64_t>(set_atom::value, where, std::string{"\"123456789\""}, once);
+  auto refused = ask<std::uint64_t>(set_atom::value, where,
+                                    std::string{"\"123456789\""}, once);
   CAF_CHECK_EQUAL(code(refused), "too_large");
   CAF_CHECK(refused.error().message.find("strategy.max-state")
             != std::string::npos);

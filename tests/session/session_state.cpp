@@ -2,179 +2,16 @@
 
 #define CAF_SUITE session.state
 
-#include "actors/session/session_state.hpp"
-
-#include "tests/support/suite.hpp"
-
-#include "messages/ids.hpp"
+#include "tests/session/core_fixture.hpp"
 
 #include <fmt/format.h>
 
 #include <random>
 
 using namespace muster;
+using namespace muster::test;
 
-namespace {
-
-/// A session with a disk and a machine that a test moves by hand.
-struct fixture {
-  session_settings settings;
-  session_state core{"s-1", settings};
-  std::int64_t now = 1'000;
-  ticket tickets = 0;
-
-  /// What is on disk.
-  history disk;
-  std::optional<commit_request> out;
-
-  /// What the machine was told last.
-  bool has_machine = false;
-  /// Whether it works, as opposed to waiting at a pause.
-  bool busy = false;
-  std::vector<answered_event> fed;
-  std::vector<state_key> contended;
-
-  // What clients were told, by ticket.
-  std::map<ticket, session_view> views;
-  std::map<ticket, feed_reply> feeds;
-  std::map<ticket, failure> refusals;
-  bool vanished = false;
-  bool commit_timer = false;
-  bool retry_timer = false;
-  std::vector<std::string> progress;
-
-  void perform(session_effects effects) {
-    for (auto& effect : effects)
-      std::visit([this](auto& x) { on(x); }, effect);
-  }
-
-  void on(write_events& x) {
-    CAF_REQUIRE(!out);
-    out = std::move(x.request);
-  }
-  void on(build_machine& x) {
-    has_machine = true;
-    busy = true;
-    contended = x.contended;
-  }
-  void on(feed_machine& x) {
-    CAF_REQUIRE(has_machine);
-    fed = std::move(x.answers);
-    busy = true;
-  }
-  void on(drop_machine&) {
-    has_machine = false;
-    busy = false;
-  }
-  void on(reply_feed& x) {
-    CAF_CHECK(feeds.emplace(x.to, x.reply).second);
-  }
-  void on(reply_view& x) {
-    CAF_CHECK(views.emplace(x.to, x.view).second);
-  }
-  void on(reply_refusal& x) {
-    CAF_CHECK(refusals.emplace(x.to, x.why).second);
-  }
-  void on(publish_events& x) {
-    for (auto& events : x.progress)
-      for (auto& text : events)
-        progress.push_back(json::parse(text)["kind"]);
-  }
-  void on(arm_commit_time&) {
-    commit_timer = true;
-  }
-  void on(arm_retry&) {
-    retry_timer = true;
-  }
-  void on(vanish&) {
-    vanished = true;
-  }
-
-  // -- the disk ---------------------------------------------------------------
-
-  void write() {
-    CAF_REQUIRE(out);
-    CAF_CHECK_EQUAL(out->first_seq, disk.size() + 1);
-    std::string unused;
-    auto events = decode_history(out->payload, unused);
-    CAF_REQUIRE(events);
-    disk.insert(disk.end(), events->begin(), events->end());
-    CAF_CHECK_EQUAL(out->last_seq, disk.size());
-    out.reset();
-    perform(core.committed({7}, now));
-  }
-
-  void refuse(errc code = errc::storage_full) {
-    CAF_REQUIRE(out);
-    out.reset();
-    perform(core.refused({code, "no"}, now));
-  }
-
-  // -- the machine ------------------------------------------------------------
-
-  void pause(std::vector<std::string> prompts) {
-    strategy_step step;
-    paused_event end;
-    for (auto& prompt : prompts) {
-      query q;
-      q.id = make_query_id(next_query++);
-      q.prompt = prompt;
-      end.queries.push_back(q);
-    }
-    end.digest = "d";
-    step.end = end;
-    busy = false;
-    perform(core.machine_stopped(std::move(step), now));
-  }
-
-  void finish(std::string result = "1") {
-    strategy_step step;
-    step.end = done_event{std::move(result), "d", {}};
-    busy = false;
-    perform(core.machine_stopped(std::move(step), now));
-  }
-
-  std::uint64_t next_query = 0;
-
-  // -- clients ----------------------------------------------------------------
-
-  ticket spawn(feed_mode mode = feed_mode::accepted) {
-    session_spec spec;
-    spec.code = "return 1";
-    perform(core.spawn(++tickets, {spec, "00", "v"}, mode, once, now));
-    return tickets;
-  }
-
-  ticket feed(std::vector<std::pair<std::string, std::string>> answers,
-              feed_mode mode = feed_mode::next_event) {
-    std::vector<answer> all;
-    for (auto& [id, text] : answers)
-      all.push_back({id, text, std::nullopt});
-    perform(core.feed({++tickets, std::move(all), mode, once}, now));
-    return tickets;
-  }
-
-  ticket cancel(std::string detail = "bored") {
-    perform(core.cancel(++tickets, {cancel_code::user, detail, 0}, now));
-    return tickets;
-  }
-
-  /// A session on disk that waits for these.
-  void pause_at(std::vector<std::string> prompts) {
-    spawn();
-    write();
-    pause(std::move(prompts));
-    write();
-  }
-
-  session_phase phase() const {
-    return core.fold().phase();
-  }
-};
-
-} // namespace
-
-CAF_TEST_FIXTURE_SCOPE(state_tests, fixture)
+CAF_TEST_FIXTURE_SCOPE(state_tests, core_fixture)
 
 // -- coming to be -------------------------------------------------------------
 
@@ -758,7 +595,7 @@ CAF_TEST(observers see each event when it is on disk and in order) {
 /// disk twice, and the session on disk is the session that is shown.
 CAF_TEST(whatever happens in whatever order nothing acknowledged is lost) {
   for (std::uint64_t seed = 1; seed <= 3'000; ++seed) {
-    fixture f;
+    core_fixture f;
     std::mt19937_64 random{seed};
     f.settings.max_queued = 4;
     auto chance = [&](unsigned percent) { return random() % 100 < percent; };

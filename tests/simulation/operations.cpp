@@ -143,9 +143,9 @@ private:
       {query_id, fmt::format("{} {}", query_id, round), std::nullopt}};
     model_.sends(id, query_id, answers[0].response);
     auto expected = model_.expectation_for(id);
-    auto reply = bench_.ask<feed_reply>(feed_atom::value, id, answers,
-                                        round % 2 == 0 ? feed_mode::next_event
-                                                       : feed_mode::accepted, once);
+    auto reply = bench_.ask<feed_reply>(
+      feed_atom::value, id, answers,
+      round % 2 == 0 ? feed_mode::next_event : feed_mode::accepted, once);
     if (reply && !is_dead())
       model_.fed(expected, answers, *reply);
     else

@@ -206,7 +206,8 @@ void simulation::feed_session(const std::string& id) {
         mode == feed_mode::accepted ? ", without waiting" : "");
     });
   }
-  auto reply = bench_.send<feed_reply>(feed_atom::value, id, answers, mode, once);
+  auto reply
+    = bench_.send<feed_reply>(feed_atom::value, id, answers, mode, once);
   open_.push_back({[this, reply, answers,
                     expected = model_.expectation_for(id)] {
     if (!*reply)

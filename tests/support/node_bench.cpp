@@ -172,8 +172,9 @@ expected<session_view>
 node_bench::feed(const std::string& id, const std::string& query,
                  const std::string& response, feed_mode mode,
                  std::optional<token_usage> usage) {
-  auto reply = ask<feed_reply>(
-    feed_atom::value, id, std::vector<answer>{{query, response, usage}}, mode, once);
+  auto reply = ask<feed_reply>(feed_atom::value, id,
+                               std::vector<answer>{{query, response, usage}},
+                               mode, once);
   if (!reply)
     return tl::unexpected<failure>{reply.error()};
   if (auto& refused = reply->results.at(0).refused)
