@@ -9,6 +9,7 @@
 
 #include "messages/json.hpp"
 
+#include <caf/detail/serialized_size.hpp>
 #include <fmt/format.h>
 #include <lua.hpp>
 
@@ -120,13 +121,66 @@ void on_down(node_pointer self, const caf::down_msg& x) {
 
 // -- the front door -----------------------------------------------------------
 
-/// Passes a request on to one of the parts, which answers the client itself.
+caf::error stopping() {
+  return make_error(errc::shutting_down,
+                    "the node is about to stop and takes no new work");
+}
+
+/// Why a client may not ask for more at the moment, if so.
+template <class... Ts>
+std::optional<caf::error> check_client(node_pointer self,
+                                       const caf::node_id& client,
+                                       const Ts&... request) {
+  auto& st = self->state;
+  auto i = st.open_requests.find(client);
+  if (i != st.open_requests.end() && i->second >= st.settings.max_requests)
+    return make_error(errc::overloaded,
+                      fmt::format("{} requests of this client wait for their "
+                                  "answer, as many as node.max-requests allows",
+                                  i->second));
+  auto bytes = (caf::detail::serialized_size(self->system(), request) + ...);
+  auto limit = st.settings.gate.max_message_bytes;
+  if (bytes > limit)
+    return make_error(errc::too_large,
+                      fmt::format("the request has {} bytes, more than the {} "
+                                  "that node.max-message allows",
+                                  bytes, limit));
+  return std::nullopt;
+}
+
+/// A request of a client has its answer.
+void close_request(node_pointer self, const caf::node_id& client) {
+  auto& open = self->state.open_requests;
+  auto i = open.find(client);
+  if (--i->second == 0)
+    open.erase(i);
+}
+
+/// Passes a request on to one of the parts. Those of this process are answered
+/// by the part itself; those of clients are counted until they are answered.
 template <class T, class Part, class... Ts>
 caf::result<T> pass_on(node_pointer self, const Part& part, Ts&&... request) {
   if (self->state.stopping)
-    return make_error(errc::shutting_down,
-                      "the node is about to stop and takes no new work");
-  return self->delegate(part, std::forward<Ts>(request)...);
+    return stopping();
+  auto sender = self->current_sender();
+  if (!sender || sender->node() == self->node())
+    return self->delegate(part, std::forward<Ts>(request)...);
+  auto client = sender->node();
+  if (auto refused = check_client(self, client, request...))
+    return std::move(*refused);
+  ++self->state.open_requests[client];
+  auto rp = self->template make_response_promise<T>();
+  self->request(part, caf::infinite, std::forward<Ts>(request)...)
+    .then(
+      [=](T& x) mutable {
+        close_request(self, client);
+        rp.deliver(std::move(x));
+      },
+      [=](caf::error& error) mutable {
+        close_request(self, client);
+        rp.deliver(std::move(error));
+      });
+  return rp;
 }
 
 /// The same for a request that changes something, whose id stands at its end.
@@ -144,6 +198,11 @@ caf::result<T> pass_on_once(node_pointer self, const Part& part,
 std::string node_state::status() const {
   auto now = env.steady_ns();
   json out{{"version", version}, {"uptime_ms", (now - began_ns) / 1'000'000}};
+  std::size_t requests = 0;
+  for (auto& [client, count] : open_requests)
+    requests += count;
+  out["node"]
+    = {{"clients_waiting", open_requests.size()}, {"requests", requests}};
   for (auto& [part, report] : reports) {
     auto counters = json::parse(report.counters);
     counters["age_ms"] = (now - report.at_ns) / 1'000'000;
@@ -215,9 +274,12 @@ node_impl::behavior_type node(node_pointer self,
                                    std::move(id), what, client);
     },
     [=](observe_atom verb, std::string& id, std::uint64_t after,
-        const observer_actor& observer) {
-      return pass_on<session_view>(self, self->state.sessions, verb,
-                                   std::move(id), after, observer);
+        const observer_actor& observer) -> caf::result<session_view> {
+      if (self->state.stopping)
+        return stopping();
+      // The session answers itself, so that its events come behind.
+      return self->delegate(self->state.sessions, verb, std::move(id), after,
+                            observer);
     },
     [=](acknowledge_atom verb, std::string& id, std::uint64_t seq,
         const observer_actor& observer) {

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace muster {
@@ -50,6 +51,9 @@ struct node_state {
   environment env;
   std::int64_t began_ns = 0;
   std::map<std::string, report> reports;
+
+  /// Requests of other processes that wait for their answer, by client.
+  std::unordered_map<caf::node_id, std::size_t> open_requests;
 
   persistence_actor persistence;
   session_registry_actor sessions;

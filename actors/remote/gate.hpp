@@ -66,6 +66,11 @@ public:
     return port_;
   }
 
+  /// See `gate_settings`.
+  [[nodiscard]] std::size_t max_message_bytes() const {
+    return settings_.max_message_bytes;
+  }
+
 private:
   // -- member types -----------------------------------------------------------
 

@@ -12,7 +12,9 @@
 #include <caf/io/network/stream_impl.hpp>
 #include <fmt/format.h>
 #include <openssl/err.h>
+#include <spdlog/spdlog.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -32,15 +34,27 @@ constexpr const char* loopback = "127.0.0.1";
 /// A connection in the hands of the framework.
 class tls_scribe final : public caf::io::scribe {
 public:
-  /// @param socket is closed by the framework; `session` uses it.
+  /// @param socket is closed by the framework; `stream` uses it.
+  /// @param is_over see `tls_stream`.
+  /// @param max_bytes what the other side may send at once.
   tls_scribe(net::default_multiplexer& multiplexer, int socket,
-             tls_stream session)
+             tls_stream stream, std::shared_ptr<bool> is_over,
+             std::size_t max_bytes)
     : scribe(net::conn_hdl_from_socket(socket)),
-      stream_(multiplexer, socket, std::move(session)), peer_(peer_of(socket)) {
+      stream_(multiplexer, socket, std::move(stream)), peer_(peer_of(socket)),
+      is_over_(std::move(is_over)), max_bytes_(max_bytes) {
     // nop
   }
 
   void configure_read(caf::io::receive_policy::config config) override {
+    // The framework makes room for all of it before the first byte is there.
+    if (config.second > max_bytes_) {
+      spdlog::warn("closed the connection of {}: it is about to send {} bytes "
+                   "at once, more than twice node.max-message",
+                   show_address(peer_.first, peer_.second), config.second);
+      *is_over_ = true;
+      config = caf::io::receive_policy::exactly(1);
+    }
     stream_.configure_read(config);
     if (!std::exchange(is_started_, true))
       stream_.start(this);
@@ -86,16 +100,20 @@ public:
 private:
   net::stream_impl<tls_stream> stream_;
   std::pair<std::string, std::uint16_t> peer_;
+  std::shared_ptr<bool> is_over_;
+  std::size_t max_bytes_;
   bool is_started_ = false;
 };
 
-caf::io::scribe_ptr make_scribe(net::default_multiplexer& multiplexer,
-                                tls_connection connection,
-                                std::shared_ptr<std::string> why) {
-  tls_stream session{std::move(connection.session), std::move(connection.token),
-                     std::move(why)};
+caf::io::scribe_ptr
+make_scribe(net::default_multiplexer& multiplexer, tls_connection connection,
+            std::shared_ptr<std::string> why, std::size_t max_bytes) {
+  auto is_over = std::make_shared<bool>(false);
+  tls_stream stream{std::move(connection.session), std::move(connection.token),
+                    std::move(why), is_over};
   return caf::make_counted<tls_scribe>(multiplexer, connection.socket.release(),
-                                       std::move(session));
+                                       std::move(stream), std::move(is_over),
+                                       max_bytes);
 }
 
 /// Brings what the gate lets in to the framework.
@@ -148,7 +166,8 @@ private:
     // The system may be about to end.
     if (detached())
       return;
-    auto scribe = make_scribe(multiplexer_, std::move(guest), nullptr);
+    auto scribe = make_scribe(multiplexer_, std::move(guest), nullptr,
+                              2 * gate_.max_message_bytes());
     auto handle = scribe->hdl();
     parent()->add_scribe(std::move(scribe));
     doorman::new_connection(&multiplexer_, handle);
@@ -295,8 +314,9 @@ connect(caf::actor_system& system, const std::string& host, std::uint16_t port,
       return shake_hands(std::move(socket), own->context.get(), where, limit);
     })
     .and_then([&](tls_connection connection) {
-      auto scribe
-        = make_scribe(multiplexer_of(system), std::move(connection), why);
+      // A client believes its node.
+      auto scribe = make_scribe(multiplexer_of(system), std::move(connection),
+                                why, SIZE_MAX);
       return receive_remote(
         self->request(
           broker_of(system),

@@ -18,14 +18,18 @@ int clamped(std::size_t size) {
 } // namespace
 
 tls_stream::tls_stream(openssl_ptr<SSL> session, std::shared_ptr<void> token,
-                       std::shared_ptr<std::string> why)
+                       std::shared_ptr<std::string> why,
+                       std::shared_ptr<const bool> is_over)
   : token_(std::move(token)), session_(std::move(session)),
-    why_(std::move(why)) {
+    why_(std::move(why)), is_over_(std::move(is_over)) {
   // nop
 }
 
 tls_stream::rw_state tls_stream::read_some(std::size_t& result, int,
                                            void* buffer, std::size_t size) {
+  result = 0;
+  if (*is_over_)
+    return rw_state::failure;
   // What another connection of this thread left would be taken for ours.
   ERR_clear_error();
   return end_of(SSL_read(session_.get(), buffer, clamped(size)), result);

@@ -23,8 +23,11 @@ public:
 
   /// @param session of a socket that somebody else closes, later.
   /// @param why gets what the other side refused us with, if it does.
+  /// @param is_over once it is set nothing more is read, and the framework
+  ///        closes the connection.
   tls_stream(openssl_ptr<SSL> session, std::shared_ptr<void> token,
-             std::shared_ptr<std::string> why);
+             std::shared_ptr<std::string> why,
+             std::shared_ptr<const bool> is_over);
 
   // -- what the framework calls -----------------------------------------------
 
@@ -44,6 +47,7 @@ private:
   std::shared_ptr<void> token_;
   openssl_ptr<SSL> session_;
   std::shared_ptr<std::string> why_;
+  std::shared_ptr<const bool> is_over_;
 };
 
 } // namespace muster

@@ -173,7 +173,12 @@ void remove_observers(session_pointer self, Predicate is_gone) {
 
 /// A client or an observer is gone.
 void forget(session_pointer self, const caf::actor_addr& who) {
-  take_out(self->state.awaiters, [&](auto& x) { return x.client == who; });
+  auto is_gone = [&](auto& x) { return x.client == who; };
+  for (auto& gone : take_out(self->state.awaiters, is_gone))
+    gone.promise.deliver(
+      make_error(errc::connection_lost,
+                 fmt::format("the client that waited for session '{}' is gone",
+                             id_of(self))));
   remove_observers(self, [&](auto& x) { return x.handle.address() == who; });
 }
 
