@@ -24,24 +24,25 @@ constexpr std::size_t max_open_requests = 10;
 
 void simulation_report::add(const simulation_report& other) {
   for (auto number :
-       {&simulation_report::requests, &simulation_report::acknowledged,
-        &simulation_report::sessions, &simulation_report::starts,
-        &simulation_report::kills, &simulation_report::power_cuts,
-        &simulation_report::disk_faults, &simulation_report::syncs,
-        &simulation_report::observed, &simulation_report::missed,
-        &simulation_report::stops, &simulation_report::damages,
-        &simulation_report::damages_refused,
+       {&simulation_report::requests, &simulation_report::repeats,
+        &simulation_report::acknowledged, &simulation_report::sessions,
+        &simulation_report::starts, &simulation_report::kills,
+        &simulation_report::power_cuts, &simulation_report::disk_faults,
+        &simulation_report::syncs, &simulation_report::observed,
+        &simulation_report::missed, &simulation_report::stops,
+        &simulation_report::damages, &simulation_report::damages_refused,
         &simulation_report::damages_unnoticed})
     this->*number += other.*number;
 }
 
 std::string simulation_report::text() const {
   return fmt::format(
-    "{} sessions, {} requests, {} answers acknowledged, {} events observed and "
+    "{} sessions, {} requests and {} repeats, {} answers acknowledged, {} "
+    "events observed and "
     "{} missed, {} starts, {} stops, {} kills, {} power cuts, {} faults of the "
     "disk, {} syncs, {} files damaged: {} refused, {} not noticed",
-    sessions, requests, acknowledged, observed, missed, starts, stops, kills,
-    power_cuts, disk_faults, syncs, damages, damages_refused,
+    sessions, requests, repeats, acknowledged, observed, missed, starts, stops,
+    kills, power_cuts, disk_faults, syncs, damages, damages_refused,
     damages_unnoticed);
 }
 
@@ -98,8 +99,11 @@ simulation_report simulation::run() {
 
 void simulation::step() {
   auto what = roll(100);
-  if (what < 14 && open_.size() < max_open_requests)
+  if (what < 13 && open_.size() < max_open_requests)
     request_something();
+  else if (what < 15 && open_.size() < max_open_requests
+           && !repeatable_.empty())
+    repeat_something();
   else if (what < 17)
     bench_.move_clock(std::chrono::milliseconds{1 + roll(40)});
   else if (what < 18)
@@ -139,6 +143,16 @@ void simulation::request_something() {
     cancel_session(id);
 }
 
+void simulation::repeat_something() {
+  ++report_.repeats;
+  // Mostly what is not long ago.
+  auto count = repeatable_.size();
+  auto among = chance(3) ? count : std::min<std::size_t>(count, 5);
+  auto record = repeatable_[count - 1 - roll(among)];
+  note([&] { return "a client repeats request " + record->request_id; });
+  record->again(record);
+}
+
 void simulation::spawn_session() {
   auto& script = simulated_scripts()[roll(simulated_scripts().size())];
   session_spec spec;
@@ -146,32 +160,69 @@ void simulation::spawn_session() {
   auto name = std::string{script.name};
   spec.name = name;
   note([&] { return "a client spawns '" + name + "'"; });
-  if (chance(2)) {
-    auto answer = bench_.send<std::string>(spawn_atom::value, spec, once);
-    open_.push_back({[this, answer, name] {
+  auto starts = chance(2);
+  auto record = keep([=, this](request_record_ptr again) {
+    send_spawn(spec, starts != chance(4), again);
+  });
+  ++spawn_requests_;
+  send_spawn(spec, starts, record);
+}
+
+void simulation::send_spawn(session_spec spec, bool starts,
+                            request_record_ptr record) {
+  auto name = spec.name;
+  auto spawned = [=, this](const std::string& id) {
+    model_.spawned(id, name);
+    if (record->request_id == once)
+      return;
+    if (record->result && *record->result != id)
+      throw violation{fmt::format("request {} made session {} and session {}",
+                                  record->request_id, *record->result, id)};
+    record->result = id;
+  };
+  if (!starts) {
+    auto answer = bench_.send<std::string>(spawn_atom::value, std::move(spec),
+                                           record->request_id);
+    open_.push_back({[this, answer, spawned] {
       if (!*answer)
         return false;
       if (**answer)
-        model_.spawned(***answer, name);
+        spawned(***answer);
       else
         refused("(new)", (*answer)->error());
       return true;
     }});
     return;
   }
-  auto answer = bench_.send<session_view>(start_atom::value, spec, once);
-  open_.push_back({[this, answer, name] {
+  auto answer = bench_.send<session_view>(start_atom::value, std::move(spec),
+                                          record->request_id);
+  open_.push_back({[this, answer, spawned, record] {
     if (!*answer)
       return false;
     if (**answer) {
       auto& view = ***answer;
-      model_.spawned(view.session_id, name);
+      spawned(view.session_id);
       model_.shown({view.session_id, 0}, view);
+    } else if (auto& why = (*answer)->error(); why.code == errc::not_found
+                                               && prunes_
+                                               && record->request_id != once) {
+      note([] { return "what a repeated request has made is gone"; });
     } else {
-      refused("(new)", (*answer)->error());
+      refused("(new)", why);
     }
     return true;
   }});
+}
+
+simulation::request_record_ptr
+simulation::keep(std::function<void(request_record_ptr)> again) {
+  auto record = std::make_shared<request_record>();
+  if (chance(3))
+    return record;
+  record->request_id = fmt::format("r-{}", repeatable_.size());
+  record->again = std::move(again);
+  repeatable_.push_back(record);
+  return record;
 }
 
 void simulation::feed_session(const std::string& id) {
@@ -206,26 +257,49 @@ void simulation::feed_session(const std::string& id) {
         mode == feed_mode::accepted ? ", without waiting" : "");
     });
   }
-  auto reply
-    = bench_.send<feed_reply>(feed_atom::value, id, answers, mode, once);
-  open_.push_back({[this, reply, answers,
-                    expected = model_.expectation_for(id)] {
-    if (!*reply)
-      return false;
-    if (**reply) {
+  auto record = keep([=, this](request_record_ptr again) {
+    send_feed(id, answers, chance(4) ? feed_mode::accepted : mode, again);
+  });
+  send_feed(id, answers, mode, record);
+}
+
+void simulation::send_feed(const std::string& id, std::vector<answer> answers,
+                           feed_mode mode, request_record_ptr record) {
+  auto reply = bench_.send<feed_reply>(feed_atom::value, id, answers, mode,
+                                       record->request_id);
+  open_.push_back(
+    {[this, reply, answers, record, expected = model_.expectation_for(id)] {
+      if (!*reply)
+        return false;
+      if (!**reply) {
+        refused(expected.session_id, (*reply)->error());
+        return true;
+      }
+      auto& given = ***reply;
       note([&] {
-        auto& first = (**reply)->results.at(0);
+        auto& first = given.results.at(0);
         return fmt::format("{} {}: {}, event {}", expected.session_id,
                            first.query_id,
                            first.refused ? first.refused->message : "accepted",
-                           (**reply)->session.seq);
+                           given.session.seq);
       });
-      model_.fed(expected, answers, ***reply);
-    } else {
-      refused(expected.session_id, (*reply)->error());
-    }
-    return true;
-  }});
+      auto results = to_json(given.results);
+      if (record->result) {
+        if (*record->result != results)
+          throw violation{fmt::format("request {} was answered {}, and then {}",
+                                      record->request_id, *record->result,
+                                      results)};
+        model_.shown(expected, given.session);
+        return true;
+      }
+      model_.fed(expected, answers, given);
+      auto is_executed
+        = std::any_of(given.results.begin(), given.results.end(),
+                      [](auto& result) { return !result.refused; });
+      if (record->request_id != once && is_executed)
+        record->result = std::move(results);
+      return true;
+    }});
 }
 
 void simulation::show_session(const std::string& id) {
@@ -257,8 +331,11 @@ void simulation::await_session(const std::string& id) {
     presence = client->presence;
   open_.push_back(
     {[this, view, presence, expected = model_.expectation_for(id)] {
+      auto is_gone = presence && presence->expired();
       if (!*view)
-        return presence && presence->expired();
+        return is_gone;
+      if (!**view && is_gone && (*view)->error().code == errc::connection_lost)
+        return true;
       if (**view)
         model_.shown(expected, ***view);
       else
@@ -642,6 +719,9 @@ void simulation::settle() {
     if (std::find(ids.begin(), ids.end(), id) == ids.end()
         && !model_.may_be_gone(session))
       throw violation{"session " + id + " was seen and is not listed"};
+  if (ids.size() > spawn_requests_)
+    throw violation{fmt::format("{} requests have made {} sessions",
+                                spawn_requests_, ids.size())};
   // Some watch the end, and some go before it.
   audience_.gather(ids);
   bench_.run();

@@ -39,6 +39,8 @@ struct simulation_report {
   /// same.
   std::uint64_t digest = 0;
   std::uint64_t requests = 0;
+  /// Requests that were sent again.
+  std::uint64_t repeats = 0;
   std::uint64_t acknowledged = 0;
   std::uint64_t sessions = 0;
   std::uint64_t starts = 0;
@@ -81,15 +83,40 @@ private:
     std::function<bool()> harvest;
   };
 
+  /// A request with an id, which may be sent any number of times.
+  struct request_record {
+    std::string request_id;
+    /// Sends it again.
+    std::function<void(std::shared_ptr<request_record>)> again;
+    /// What it was answered with, once it was executed.
+    std::optional<std::string> result;
+  };
+
+  using request_record_ptr = std::shared_ptr<request_record>;
+
   // -- what may happen --------------------------------------------------------
 
   void step();
 
   void request_something();
 
+  /// A client did not hear what became of a request, or says so.
+  void repeat_something();
+
   void spawn_session();
 
+  /// Sends a request for a session, for the first time or again.
+  void send_spawn(session_spec spec, bool starts, request_record_ptr record);
+
   void feed_session(const std::string& id);
+
+  /// The same for answers.
+  void send_feed(const std::string& id, std::vector<answer> answers,
+                 feed_mode mode, request_record_ptr record);
+
+  /// Keeps a request, so that it may be sent again.
+  [[nodiscard]] request_record_ptr
+  keep(std::function<void(request_record_ptr)> again);
 
   void show_session(const std::string& id);
 
@@ -186,6 +213,10 @@ private:
   model model_;
   audience audience_;
   std::list<open_request> open_;
+  /// What was sent with an id.
+  std::vector<request_record_ptr> repeatable_;
+  /// Requests for sessions without an id, and with one.
+  std::uint64_t spawn_requests_ = 0;
   /// The operation of the disk at which the process is killed, or the power
   /// goes.
   std::optional<std::uint64_t> ends_at_;
