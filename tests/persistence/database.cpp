@@ -15,6 +15,7 @@
 #include <sqlite3.h>
 
 using namespace muster;
+using namespace std::chrono_literals;
 using namespace muster::test;
 
 namespace {
@@ -271,6 +272,67 @@ CAF_TEST(of two that read the same only one writes in one batch as well) {
   CAF_CHECK(!acks[1]);
   CAF_CHECK_EQUAL(db->list({})->sessions.size(), 1u);
 }
+
+// -- requests -----------------------------------------------------------------
+
+CAF_TEST(a request is kept with what it changed or not at all) {
+  auto x = request("s-1");
+  x.done = receipt{"r-1", "digest", "\"s-1\""};
+  CAF_REQUIRE(commit(x));
+  crash();
+  CAF_CHECK_EQUAL(*db->recall({"r-1", "digest", {}}), "\"s-1\"");
+  CAF_CHECK_EQUAL(*db->recall({"r-2", "digest", {}}), "");
+  CAF_CHECK_EQUAL(code(db->recall({"r-1", "other", {}}).error()), "conflict");
+  // One that is refused leaves nothing.
+  auto refused = request("s-2");
+  refused.expectations.push_back({counter, 7});
+  refused.done = receipt{"r-2", "digest", "\"s-2\""};
+  CAF_CHECK(!commit(refused));
+  CAF_CHECK_EQUAL(*db->recall({"r-2", "digest", {}}), "");
+}
+
+CAF_TEST(of two with one id in a batch the second changes nothing) {
+  auto a = request("s-1");
+  auto b = request("s-2");
+  a.done = receipt{"r-1", "digest", "\"s-1\""};
+  b.done = receipt{"r-1", "digest", "\"s-2\""};
+  auto c = request("s-3");
+  c.done = receipt{"r-1", "other", "\"s-3\""};
+  auto acks = db->commit({a, b, c});
+  CAF_REQUIRE(acks[0] && acks[1]);
+  CAF_CHECK(!acks[0]->repeated);
+  CAF_CHECK_EQUAL(acks[1]->repeated.value_or(""), "\"s-1\"");
+  CAF_CHECK_EQUAL(code(acks[2].error()), "conflict");
+  CAF_CHECK_EQUAL(db->list({})->sessions.size(), 1u);
+  CAF_CHECK_EQUAL(db->count(session_phase::running), 1u);
+}
+
+CAF_TEST(requests go after their time and when there are too many) {
+  settings.keep_receipts = 1h;
+  settings.max_receipts = 10;
+  reopen();
+  int number = 0;
+  auto write = [&] { return db->set(counter, "1", std::to_string(++number)); };
+  CAF_REQUIRE(write());
+  for (int i = 0; i < 5; ++i) {
+    steady_ns += 10ll * 60 * 1'000'000'000;
+    CAF_REQUIRE(write());
+  }
+  CAF_CHECK_EQUAL(rows("receipts"), 6);
+  steady_ns += 11ll * 60 * 1'000'000'000;
+  CAF_REQUIRE(write());
+  // The first is past its time.
+  CAF_CHECK_EQUAL(rows("receipts"), 6);
+  for (int i = 0; i < 20; ++i)
+    CAF_REQUIRE(write());
+  CAF_CHECK_EQUAL(rows("receipts"), 10);
+  auto last = state_write{counter, "1"};
+  CAF_CHECK_NOT_EQUAL(
+    *db->recall({std::to_string(number), digest_of(last), {}}), "");
+  CAF_CHECK_EQUAL(*db->recall({"1", digest_of(last), {}}), "");
+}
+
+// -- lists --------------------------------------------------------------------
 
 CAF_TEST(keys are listed by namespace and beginning) {
   for (auto* key : {"b", "a1", "a2", "ä", "a"})
