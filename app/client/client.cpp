@@ -2,6 +2,8 @@
 
 #include "app/client/client.hpp"
 
+#include "app/client/client_config.hpp"
+
 #include "actors/process/environment.hpp"
 #include "actors/remote/publish.hpp"
 
@@ -96,16 +98,6 @@ caf::behavior link(link_pointer self, node_actor node) {
   });
   return {[=](const job& what) { what.run(self); }};
 }
-
-struct client_config : caf::actor_system_config {
-  client_config() {
-    muster::add_message_types(*this);
-    load<caf::io::middleman>();
-    set("scheduler.max-threads", 2);
-    set("middleman.heartbeat-interval", caf::timespan{1'000'000'000});
-    set("middleman.connection-timeout", caf::timespan{5'000'000'000});
-  }
-};
 
 } // namespace
 

@@ -29,7 +29,7 @@ bool is_on_disk(const std::string& folder) {
 int main(int argc, char** argv) {
   muster::bench::options how;
   how.folder = std::filesystem::temp_directory_path().string();
-  CLI::App app{"Measures muster next to a raw disk and Redis."};
+  CLI::App app{"Measures muster next to a raw disk, Redis and gRPC."};
   app.add_option("--rounds", how.rounds, "How often each row is measured");
   app.add_option("--seconds", how.seconds, "What one measurement takes");
   app.add_option("--only", how.only, "Only rows with this in their name");
@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
   std::vector<row> rows;
   std::vector<bar> bars;
   // The children of `memory` are to begin with little in memory.
-  for (auto* measure : {memory, durable, replay, restart, life}) {
+  for (auto* measure : {memory, durable, remote, replay, restart, life}) {
     auto part = measure(how);
     rows.insert(rows.end(), part.rows.begin(), part.rows.end());
     bars.insert(bars.end(), part.bars.begin(), part.bars.end());

@@ -17,6 +17,9 @@ struct group {
 /// Feeds and spawns next to a raw disk and to Redis.
 [[nodiscard]] group durable(const options& how);
 
+/// What clients get that are in other processes, over TLS, next to gRPC.
+[[nodiscard]] group remote(const options& how);
+
 /// How quickly recorded answers are replayed.
 [[nodiscard]] group replay(const options& how);
 

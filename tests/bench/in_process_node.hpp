@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "tests/bench/drivers.hpp"
+
 #include "actors/node/node.hpp"
 #include "actors/node/node_config.hpp"
 
@@ -78,8 +80,5 @@ private:
   node_impl impl_;
   node_actor node_;
 };
-
-/// A script that asks for ever.
-[[nodiscard]] std::string asking_script();
 
 } // namespace muster::bench
