@@ -14,6 +14,8 @@ struct client_config : caf::actor_system_config {
   client_config() {
     muster::add_message_types(*this);
     load<caf::io::middleman>();
+    // As in a node: an answer that arrives is not kept waiting.
+    set("scheduler.policy", caf::atom("sharing"));
     set("scheduler.max-threads", 2);
     // So that a node that hangs is noticed.
     set("middleman.heartbeat-interval", caf::timespan{1'000'000'000});
