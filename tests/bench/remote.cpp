@@ -162,16 +162,17 @@ group remote(const options& how) {
   out.rows = run_interleaved(
     how,
     {
-      {"grpc, synced, 1 call", "calls/s",
+      {"remote grpc, 1 synced call", "calls/s",
        [&] { return grpc_rate(how, 1, true); }},
       {"remote feed, 1 session", "feeds/s", [&] { return rate(how, feed, 1); }},
-      {"grpc, synced, 100 calls", "calls/s",
+      {"remote grpc, 100 synced calls", "calls/s",
        [&] { return grpc_rate(how, 100, true); }},
       {"remote feed, 100 sessions", "feeds/s",
        [&] { return rate(how, feed, 100); }},
-      {"grpc, 1 call", "calls/s", [&] { return grpc_rate(how, 1, false); }},
+      {"remote grpc, 1 call", "calls/s",
+       [&] { return grpc_rate(how, 1, false); }},
       {"remote show, 1 session", "views/s", [&] { return rate(how, show, 1); }},
-      {"grpc, 100 calls", "calls/s",
+      {"remote grpc, 100 calls", "calls/s",
        [&] { return grpc_rate(how, 100, false); }},
       {"remote show, 100 sessions", "views/s",
        [&] { return rate(how, show, 100); }},
@@ -183,13 +184,14 @@ group remote(const options& how) {
       {"one remote show, slowest", "us", [&] { return latencies(how).back(); }},
     });
   out.rows.push_back(run_alone(
-    how, {"idle node with 10 clients", "% of a processor", idle_share}, 3));
+    how, {"idle node with 10 remote clients", "% of a processor", idle_share},
+    3));
   out.bars = {
-    {"remote feed, 1 session", true, 1.0, "grpc, synced, 1 call"},
-    {"remote feed, 100 sessions", true, 1.0, "grpc, synced, 100 calls"},
-    {"remote show, 1 session", true, 1.0, "grpc, 1 call"},
-    {"remote show, 100 sessions", true, 1.0, "grpc, 100 calls"},
-    {"idle node with 10 clients", false, 1, {}},
+    {"remote feed, 1 session", true, 1.0, "remote grpc, 1 synced call"},
+    {"remote feed, 100 sessions", true, 1.0, "remote grpc, 100 synced calls"},
+    {"remote show, 1 session", true, 1.0, "remote grpc, 1 call"},
+    {"remote show, 100 sessions", true, 1.0, "remote grpc, 100 calls"},
+    {"idle node with 10 remote clients", false, 1, {}},
   };
   return out;
 }
