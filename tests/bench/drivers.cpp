@@ -152,7 +152,7 @@ double feed(caf::actor_system& system, const node_actor& node,
         [=, id = ids[i]](std::size_t count) {
           return self->request(node, caf::infinite, feed_atom::value, id,
                                std::vector<answer>{next_answer(count)},
-                               feed_mode::next_event);
+                               feed_mode::next_event, once);
         },
         [](const feed_reply& reply) -> std::string {
           auto fine = reply.results.size() == 1 && !reply.results[0].refused;
@@ -187,7 +187,8 @@ double spawn_rate(caf::actor_system& system, const node_actor& node,
       drive_on<std::string>(
         self, d,
         [=](std::size_t) {
-          return self->request(node, caf::infinite, spawn_atom::value, spec, once);
+          return self->request(node, caf::infinite, spawn_atom::value, spec,
+                               once);
         },
         [](const std::string&) { return std::string{}; });
     });
