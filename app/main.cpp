@@ -28,6 +28,8 @@ void add_global_options(CLI::App& app, global_options& globals) {
   app.add_flag("--insecure-loopback", globals.node.insecure_loopback,
                "Without TLS, on 127.0.0.1 only; for tests: everybody on this "
                "machine can do everything");
+  app.add_option("--reconnect-for", globals.reconnect_for,
+                 "How long to look for a node whose connection broke");
   app.add_option("--config", globals.config_file, "The configuration file");
   app.add_flag("--json", globals.json,
                "Print results and errors as JSON documents");

@@ -17,11 +17,17 @@
 // message. Any request may be answered with an error of `errors.hpp` instead.
 // Texts called `id` are session ids or unique beginnings of one, unless the
 // line says otherwise. Messages that actors keep to themselves stand beside
-// their implementation.
+// their implementation. What is said here of `node_actor` and of what it takes
+// and gives has a number: `interface_version` in interface.hpp.
 
 namespace muster {
 
 // -- protocols that several actors speak --------------------------------------
+
+/// Whoever clients of all versions may ask what they have in front of them.
+using greeting_actor = caf::typed_actor<
+  // Says what this side is, see `greeting`. Never changes.
+  caf::replies_to<hello_atom>::with<std::string>>;
 
 /// Whoever has counters to show.
 using reporting_actor = caf::typed_actor<
@@ -109,10 +115,11 @@ using state_verbs = caf::typed_actor<
 // -- the actors ---------------------------------------------------------------
 
 /// The NODE: the one published handle, the front door of all clients.
-using node_actor = session_verbs::extend_with<state_verbs>::extend<
-  // How the node and each of its parts are doing, as JSON. Answered at once
-  // from what the parts said last.
-  caf::replies_to<status_atom>::with<std::string>>;
+using node_actor = greeting_actor::extend_with<session_verbs>::
+  extend_with<state_verbs>::extend<
+    // How the node and each of its parts are doing, as JSON. Answered at once
+    // from what the parts said last.
+    caf::replies_to<status_atom>::with<std::string>>;
 
 /// Where the parts of a node say how they are doing.
 using status_sink_actor = caf::typed_actor<

@@ -22,6 +22,7 @@ using feed_atom = caf::atom_constant<caf::atom("feed")>;
 using find_atom = caf::atom_constant<caf::atom("find")>;
 using flush_atom = caf::atom_constant<caf::atom("flush")>;
 using get_atom = caf::atom_constant<caf::atom("get")>;
+using hello_atom = caf::atom_constant<caf::atom("hello")>;
 using lagged_atom = caf::atom_constant<caf::atom("lagged")>;
 using leave_atom = caf::atom_constant<caf::atom("leave")>;
 using list_atom = caf::atom_constant<caf::atom("list")>;

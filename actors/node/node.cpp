@@ -7,6 +7,7 @@
 #include "actors/strategy/local_host.hpp"
 #include "actors/tick/tick.hpp"
 
+#include "messages/interface.hpp"
 #include "messages/json.hpp"
 
 #include <caf/detail/serialized_size.hpp>
@@ -326,6 +327,8 @@ node_impl::behavior_type node(node_pointer self,
       return pass_on_once<bool>(self, self->state.persistence, request_id, verb,
                                 where);
     },
+    // -- the node -------------------------------------------------------------
+    [=](hello_atom) { return to_json(own_greeting()); },
     // -- status ---------------------------------------------------------------
     [=](status_atom) -> caf::result<std::string> {
       return self->state.status();

@@ -3,21 +3,17 @@
 #pragma once
 
 #include "actors/remote/gate.hpp"
-#include "actors/remote/identity.hpp"
 
 #include "messages/errors.hpp"
 
+#include <caf/actor_control_block.hpp>
 #include <caf/actor_system.hpp>
-#include <caf/typed_actor.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <set>
 #include <string>
 
 namespace muster {
-
-// -- a node -------------------------------------------------------------------
 
 /// Lets those who come in by the gate talk to an actor. The gate must be
 /// stopped before the system ends.
@@ -31,24 +27,5 @@ void publish(caf::actor_system& system, caf::strong_actor_ptr whom,
 [[nodiscard]] expected<std::uint16_t>
 publish_insecurely(caf::actor_system& system, caf::strong_actor_ptr whom,
                    std::set<std::string> interface, std::uint16_t port);
-
-// -- a client -----------------------------------------------------------------
-
-/// What somebody else has published.
-struct remote_actor {
-  caf::strong_actor_ptr whom;
-  /// The messages that it takes.
-  std::set<std::string> interface;
-};
-
-/// Connects to a node.
-/// @param own what the node shall know us by; absent means without TLS, to
-///        127.0.0.1 only.
-/// @returns `unreachable` if nobody answers there in time, `not_allowed` if
-///          the node refuses our certificate or we its, and `version_mismatch`
-///          if what answers is no node.
-[[nodiscard]] expected<remote_actor>
-connect(caf::actor_system& system, const std::string& host, std::uint16_t port,
-        const identity* own, std::chrono::milliseconds patience);
 
 } // namespace muster

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "app/client/node_location.hpp"
+
 #include "messages/persistence.hpp"
 #include "messages/session.hpp"
 
@@ -14,28 +16,48 @@
 
 namespace muster {
 
-/// Where a client finds its node, and what it shows there.
-struct client_options {
-  std::string host = "127.0.0.1";
-  std::uint16_t port = 7411;
-  /// The folder with the client's certificate, its key and the certificate of
-  /// the authority. Empty means without TLS, to 127.0.0.1 only.
-  std::string tls;
+class connection;
+
+/// Where a client finds its node, and for how long it looks.
+struct client_options : node_location {
+  /// If set, this is asked before each attempt to connect, and the location
+  /// above is of no meaning: a node that was started again may have another
+  /// port. See `find_node`.
+  std::function<expected<node_location>()> find;
   /// How long to wait for the node to answer at all.
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(5);
+  /// For how long a call looks for the node when the connection breaks under
+  /// it; zero means not at all.
+  std::chrono::milliseconds reconnect_for = std::chrono::seconds(30);
 };
 
-/// A connection to a node. Calls block until the node has answered, the
-/// deadline is over (`timeout`) or the connection broke (`connection_lost`).
-/// May be used by several threads at once.
+/// How long a call may take; absent means until it is done.
+using deadline = std::optional<std::chrono::milliseconds>;
+
+/// What may be said of a call that changes something.
+struct call_options {
+  deadline limit = {};
+  /// Names the request, by up to 128 printable characters. Repeated under the
+  /// same id, also by another process, a request is not executed again and gets
+  /// its first answer. Empty means that the client makes an id.
+  std::string request_id = {};
+};
+
+/// A client of a node. Calls block until the node has answered, and give its
+/// answer or an error. May be used by several threads at once.
 ///
-/// Ids may be shortened to a unique beginning.
+/// When the connection breaks, a call connects again and asks again, what
+/// changes something under the same id, so that it is not executed twice. A
+/// call that finds no node in time ends with `connection_lost`, one whose
+/// deadline is over with `timeout`; the message says what may have become of
+/// it. Refused certificates and other versions are final.
+///
+/// Session ids may be shortened to a unique beginning.
 class client {
 public:
   // -- member types -----------------------------------------------------------
 
-  /// How long a call may take; absent means until it is done.
-  using deadline = std::optional<std::chrono::milliseconds>;
+  using deadline = muster::deadline;
 
   /// Sees what happens to an observed session.
   /// @returns whether to go on.
@@ -43,14 +65,15 @@ public:
 
   // -- constructors and destructors -------------------------------------------
 
-  /// Connects.
+  /// Connects. Tries once.
   /// @returns `unreachable` if nothing answers there, `bad_certificate` if one
   ///          of our files cannot be used, `not_allowed` if the node refuses
   ///          our certificate, `version_mismatch` if it is no node that this
   ///          client understands.
   [[nodiscard]] static expected<std::unique_ptr<client>>
-  connect(const client_options& options);
+  connect(client_options options);
 
+  /// Ends all calls with `connection_lost` and waits until they have returned.
   ~client();
 
   client(const client&) = delete;
@@ -61,16 +84,22 @@ public:
 
   /// Spawns a session and waits for its first event.
   [[nodiscard]] expected<session_view> start(session_spec spec,
-                                             deadline limit = {});
+                                             call_options how = {});
 
   /// Spawns a session; gives its id once it is on disk.
   [[nodiscard]] expected<std::string> spawn(session_spec spec,
-                                            deadline limit = {});
+                                            call_options how = {});
 
-  /// Answers queries; those that are not refused are on disk.
+  /// Answers queries and waits for the next event. Answers that are not refused
+  /// are on disk.
   [[nodiscard]] expected<feed_reply> feed(const std::string& id,
                                           std::vector<answer> answers,
-                                          feed_mode mode, deadline limit = {});
+                                          call_options how = {});
+
+  /// The same without the wait: the session may still be running.
+  [[nodiscard]] expected<feed_reply> resume(const std::string& id,
+                                            std::vector<answer> answers,
+                                            call_options how = {});
 
   /// The id of the only open query.
   [[nodiscard]] expected<std::string> sole_pending(const std::string& id,
@@ -104,7 +133,9 @@ public:
   await(const std::string& id, wait_for what, deadline limit = {});
 
   /// Shows every event behind `after` until the session has ended or `see` has
-  /// seen enough.
+  /// seen enough. `see` runs in the thread that calls this, sees each event
+  /// once and in order, and may call the client. Events that the node could no
+  /// longer give are one of number 0 and kind `lagged`.
   /// @returns the session as it was when the observation began.
   [[nodiscard]] expected<session_view>
   observe(const std::string& id, std::uint64_t after, observer see,
@@ -133,10 +164,11 @@ public:
   /// @param value JSON.
   /// @returns the new version.
   [[nodiscard]] expected<std::uint64_t>
-  state_set(state_key where, std::string value, deadline limit = {});
+  state_set(state_key where, std::string value, call_options how = {});
 
+  /// @returns whether there was one.
   [[nodiscard]] expected<bool> state_delete(state_key where,
-                                            deadline limit = {});
+                                            call_options how = {});
 
   // -- the node ---------------------------------------------------------------
 
@@ -144,11 +176,9 @@ public:
   [[nodiscard]] expected<std::string> status(deadline limit = {});
 
 private:
-  struct connection;
+  explicit client(std::unique_ptr<connection> node);
 
-  explicit client(std::unique_ptr<connection> link);
-
-  std::unique_ptr<connection> link_;
+  std::unique_ptr<connection> node_;
 };
 
 } // namespace muster

@@ -18,9 +18,9 @@ namespace muster {
 
 namespace {
 
-expected<client_options> parse_address(const std::string& text) {
+expected<node_location> parse_address(const std::string& text) {
   auto colon = text.rfind(':');
-  client_options result;
+  node_location result;
   if (colon != std::string::npos && colon > 0) {
     result.host = text.substr(0, colon);
     // An IPv6 address stands in brackets.
@@ -60,7 +60,7 @@ std::optional<std::string> variable(const char* name) {
 }
 
 /// Reads what the node wrote into its state directory.
-expected<client_options> read_document(const std::string& state_directory) {
+expected<node_location> read_document(const std::string& state_directory) {
   auto path = state_directory + "/node.json";
   std::ifstream in{path};
   if (!in)
@@ -82,7 +82,7 @@ expected<client_options> read_document(const std::string& state_directory) {
                 fmt::format("the node that '{}' tells of has died; start it "
                             "again with 'muster node'",
                             path));
-  client_options result;
+  node_location result;
   result.host = document["host"].get<std::string>();
   result.port = port_of(document);
   if (document.value("tls", json{}) != false)
@@ -92,8 +92,8 @@ expected<client_options> read_document(const std::string& state_directory) {
 
 } // namespace
 
-expected<client_options> find_node(const node_choice& choice,
-                                   const std::string& state_directory) {
+expected<node_location> find_node(const node_choice& choice,
+                                  const std::string& state_directory) {
   auto address = choice.address ? choice.address : variable("MUSTER_NODE");
   auto folder = choice.tls ? choice.tls : variable("MUSTER_TLS");
   auto found

@@ -2,7 +2,9 @@
 
 #pragma once
 
-#include "app/client/client.hpp"
+#include "app/client/node_location.hpp"
+
+#include "messages/errors.hpp"
 
 #include <optional>
 #include <string>
@@ -24,7 +26,7 @@ struct node_choice {
 /// else those in `$MUSTER_TLS`, else those in the state directory.
 /// @returns `unreachable` if nothing says where, `invalid_argument` for what is
 ///          no address.
-[[nodiscard]] expected<client_options>
+[[nodiscard]] expected<node_location>
 find_node(const node_choice& choice, const std::string& state_directory);
 
 } // namespace muster

@@ -21,10 +21,15 @@ std::string command_context::state_directory() const {
 }
 
 expected<std::unique_ptr<client>> command_context::connect() const {
-  auto where = find_node(globals.node, state_directory());
-  if (!where)
-    return tl::unexpected<failure>{where.error()};
-  return client::connect(*where);
+  client_options options;
+  options.find = [choice = globals.node, directory = state_directory()] {
+    return find_node(choice, directory);
+  };
+  auto patience = read_duration("--reconnect-for", globals.reconnect_for);
+  if (!patience)
+    return tl::unexpected<failure>{patience.error()};
+  options.reconnect_for = *patience;
+  return client::connect(std::move(options));
 }
 
 expected<std::string> read_input(const std::string& path) {

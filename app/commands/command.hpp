@@ -22,6 +22,8 @@ struct global_options {
   std::optional<std::string> state_directory;
   node_choice node;
   std::optional<std::string> config_file;
+  /// For how long to look for a node that went away, as it was written.
+  std::string reconnect_for = "30s";
   bool json = false;
 };
 

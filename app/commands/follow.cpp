@@ -68,7 +68,7 @@ answer_one(client& node, const session_view& view,
     return std::nullopt;
   auto reply = node.feed(view.session_id,
                          {answer{q.id, std::move(*response), std::nullopt}},
-                         feed_mode::next_event, options.limit);
+                         {options.limit, {}});
   if (!reply)
     return tl::unexpected<failure>{reply.error()};
   if (auto& refused = reply->results.front().refused) {

@@ -201,8 +201,10 @@ void print_batch(const console& out, const feed_reply& reply) {
 expected<int> feed(client& node, const console& out,
                    const session_options& options, std::vector<answer> answers,
                    client::deadline limit) {
-  auto mode = options.no_wait ? feed_mode::accepted : feed_mode::next_event;
-  auto reply = node.feed(options.id, std::move(answers), mode, limit);
+  call_options how{limit, {}};
+  auto reply = options.no_wait
+                 ? node.resume(options.id, std::move(answers), how)
+                 : node.feed(options.id, std::move(answers), how);
   if (!reply)
     return failed{reply.error()};
   if (options.batch) {

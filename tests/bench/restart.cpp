@@ -56,8 +56,7 @@ group restart(const options& how) {
     // Anywhere among them.
     next = (next + 7'919) % disk->ids.size();
     auto begin = std::chrono::steady_clock::now();
-    auto reply = (*link)->feed(disk->ids[next], {{{}, "answer", std::nullopt}},
-                               feed_mode::next_event);
+    auto reply = (*link)->feed(disk->ids[next], {{{}, "answer", std::nullopt}});
     auto took = milliseconds_since(begin);
     if (!reply || reply->results[0].refused)
       throw std::runtime_error{"the feed was refused"};

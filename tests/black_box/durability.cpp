@@ -121,9 +121,10 @@ struct workload {
       // One answer at a time, as a person would; the last of a pause waits for
       // the next event or not, by turns.
       auto& q = view->queries.front();
-      auto mode = number % 2 == 0 ? feed_mode::next_event : feed_mode::accepted;
+      std::vector<answer> answers{{q.id, answer_to(q), std::nullopt}};
       ++in_flight;
-      auto reply = link.feed(id, {{q.id, answer_to(q), std::nullopt}}, mode);
+      auto reply
+        = number % 2 == 0 ? link.feed(id, answers) : link.resume(id, answers);
       --in_flight;
       if (!reply && reply.error().code == errc::connection_lost)
         return false;
@@ -274,7 +275,7 @@ CAF_TEST(a thousand sessions stand paused over a kill and are all finished) {
     (*box.connect())->list({{session_phase::paused}, {}, 0})->sessions.size(),
     1'000u);
   in_parallel([&](client& link, std::size_t n) {
-    auto reply = link.feed(ids[n], {{"q-0", "x", {}}}, feed_mode::next_event);
+    auto reply = link.feed(ids[n], {{"q-0", "x", {}}});
     return reply && reply->session.result == fmt::format("\"x {}\"", n);
   });
   auto status = json::parse(*(*box.connect())->status());
@@ -298,7 +299,7 @@ CAF_TEST(a stop ends a node all of whose threads are held by callbacks) {
               "true do end end}))";
   auto threads = std::max(std::thread::hardware_concurrency(), 4u);
   for (unsigned i = 0; i < threads + 2; ++i)
-    std::ignore = (*connection)->spawn(spec, 2s);
+    std::ignore = (*connection)->spawn(spec, {2s});
   box.node().signal(SIGTERM);
   auto ended = box.node().wait(120s);
   CAF_REQUIRE(ended);
@@ -333,10 +334,9 @@ CAF_TEST(endless scripts and memory bombs leave the others alone) {
   for (int i = 0; i < 5; ++i) {
     session_spec spec;
     spec.code = "return alc.llm('q')";
-    auto view = link->start(std::move(spec), 30s);
+    auto view = link->start(std::move(spec), {30s});
     CAF_REQUIRE(view);
-    auto reply = link->feed(view->session_id, {{"", "x", {}}},
-                            feed_mode::next_event, 30s);
+    auto reply = link->feed(view->session_id, {{"", "x", {}}}, {30s});
     CAF_REQUIRE(reply);
     CAF_CHECK_EQUAL(reply->session.result, "\"x\"");
     CAF_CHECK(link->status(30s));

@@ -136,10 +136,10 @@ CAF_TEST(a node whose state directory was deleted takes nothing and says so) {
   auto link = *f.box.connect();
   auto id = link->start(spec_of("return alc.llm('q')"))->session_id;
   std::filesystem::remove_all(f.box.state());
-  auto fed = link->feed(id, {{"", "x", {}}}, feed_mode::next_event, patience);
+  auto fed = link->feed(id, {{"", "x", {}}}, {patience});
   CAF_CHECK(!fed || fed->results.at(0).refused);
-  CAF_CHECK(!link->spawn(spec_of("return 1"), patience));
-  CAF_CHECK(!link->state_set({"default", "k"}, "1", patience));
+  CAF_CHECK(!link->spawn(spec_of("return 1"), {patience}));
+  CAF_CHECK(!link->state_set({"default", "k"}, "1", {patience}));
   link.reset();
   auto ended = f.end();
   CAF_CHECK_EQUAL(ended.code, 8);
@@ -171,7 +171,7 @@ CAF_TEST(a log that was deleted is as bad as the database) {
   CAF_REQUIRE(!f.work.go_on());
   auto log = f.box.state() + "/sessions.db-wal";
   CAF_REQUIRE(std::filesystem::remove(log));
-  CAF_CHECK(!(*f.box.connect())->state_set({"default", "k"}, "1", patience));
+  CAF_CHECK(!(*f.box.connect())->state_set({"default", "k"}, "1", {patience}));
   CAF_CHECK_EQUAL(f.end().code, 8);
   // Its last act was to copy the log, which it still had open.
   f.box.require_start();
@@ -250,7 +250,7 @@ CAF_TEST(clients that take all descriptors do not end the others) {
              >= before.descriptors + 20;
     }));
     // Who is there is served.
-    auto fed = link->feed(id, {{"", "x", {}}}, feed_mode::next_event, patience);
+    auto fed = link->feed(id, {{"", "x", {}}}, {patience});
     CAF_REQUIRE(fed);
     CAF_CHECK_EQUAL(fed->session.phase, session_phase::paused);
     CAF_CHECK(link->status(patience));
@@ -260,7 +260,7 @@ CAF_TEST(clients that take all descriptors do not end the others) {
     auto other = f.box.connect();
     return other && (*other)->status(patience);
   }));
-  auto fed = link->feed(id, {{"", "y", {}}}, feed_mode::next_event, patience);
+  auto fed = link->feed(id, {{"", "y", {}}}, {patience});
   CAF_REQUIRE(fed);
   CAF_CHECK_EQUAL(fed->session.result, "\"xy\"");
   CAF_REQUIRE(link->prune(0ms));
@@ -283,7 +283,7 @@ CAF_TEST(a node without memory loses nothing that it acknowledged) {
       std::ignore = (*link)->start(
         spec_of("local t = {} for i = 1, 50000 do t[i] = ('x'):rep(1000) .. i "
                 "end return #t"),
-        5s);
+        {5s});
   // Alive or not.
   f.box.kill();
   f.box.require_start();
@@ -344,9 +344,7 @@ CAF_TEST(a clock that jumps ends no session) {
     CAF_CHECK(eventually([&] { return ticks() >= begin + 5; }));
     link = *f.box.connect();
     for (auto& id : {view->session_id, other->session_id})
-      CAF_CHECK_EQUAL(
-        link->feed(id, {{"", "x", {}}}, feed_mode::next_event)->session.result,
-        "\"x\"");
+      CAF_CHECK_EQUAL(link->feed(id, {{"", "x", {}}})->session.result, "\"x\"");
     CAF_REQUIRE(link->prune(0ms));
     link.reset();
     CAF_CHECK_EQUAL(f.box.stop().code, 0);

@@ -150,12 +150,12 @@ CAF_TEST_FIXTURE_SCOPE(fuzz_tests, fixture)
 CAF_TEST(a value is kept as it was or refused and the old one stays) {
   texts all{seed};
   std::string kept = "\"first\"";
-  CAF_REQUIRE(link->state_set({"default", "k"}, kept, patience));
+  CAF_REQUIRE(link->state_set({"default", "k"}, kept, {patience}));
   std::size_t refused = 0;
   constexpr std::size_t rounds = 400;
   for (std::size_t i = 0; i < rounds; ++i) {
     auto text = all.next();
-    if (auto set = link->state_set({"default", "k"}, text, patience))
+    if (auto set = link->state_set({"default", "k"}, text, {patience}))
       kept = text;
     else if (++refused; !is_refusal(set.error().code))
       CAF_ERROR(to_string(set.error().code) << " for " << text.substr(0, 300));
@@ -181,7 +181,7 @@ CAF_TEST(a ctx is what the script sees or starts no session) {
     auto inner = all.next();
     spec.ctx = all.pick(10) == 0 ? inner : "{\"x\":" + inner + "}";
     auto text = spec.ctx;
-    auto view = link->start(std::move(spec), patience);
+    auto view = link->start(std::move(spec), {patience});
     if (!view) {
       if (!is_refusal(view.error().code))
         CAF_ERROR(to_string(view.error().code)
@@ -202,13 +202,12 @@ CAF_TEST(an answer reaches the script byte by byte or is refused) {
   texts all{seed};
   session_spec spec;
   spec.code = "while true do local x = alc.llm('next') alc.llm(x) end";
-  auto view = link->start(std::move(spec), patience);
+  auto view = link->start(std::move(spec), {patience});
   CAF_REQUIRE(view);
   auto id = view->session_id;
   for (int i = 0; i < 200; ++i) {
     auto text = all.next();
-    auto fed
-      = link->feed(id, {{"", text, {}}}, feed_mode::next_event, patience);
+    auto fed = link->feed(id, {{"", text, {}}}, {patience});
     auto refused = fed ? fed->results.at(0).refused : fed.error();
     if (refused) {
       if (!is_refusal(refused->code))
@@ -219,8 +218,7 @@ CAF_TEST(an answer reaches the script byte by byte or is refused) {
     if (fed->session.phase != session_phase::paused
         || fed->session.queries.at(0).prompt != text)
       CAF_FAIL("the script got something else: " << text.substr(0, 300));
-    CAF_REQUIRE(
-      link->feed(id, {{"", "", {}}}, feed_mode::next_event, patience));
+    CAF_REQUIRE(link->feed(id, {{"", "", {}}}, {patience}));
   }
   check_well();
 }

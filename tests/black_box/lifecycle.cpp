@@ -175,8 +175,7 @@ CAF_TEST(a node that is told to stop leaves its sessions to the next one) {
     box.require_start();
     link = *box.connect();
     CAF_CHECK_EQUAL(link->show(*running)->phase, session_phase::running);
-    auto fed = link->feed(paused->session_id, {{"", "x", {}}},
-                          feed_mode::next_event, 30s);
+    auto fed = link->feed(paused->session_id, {{"", "x", {}}}, {30s});
     CAF_REQUIRE(fed);
     CAF_CHECK_EQUAL(fed->session.result, "\"x\"");
   }
@@ -294,8 +293,8 @@ CAF_TEST(clients that are killed leave the node and its sessions alone) {
   CAF_CHECK_EQUAL(page->sessions.size(), 2u);
   for (auto& session : page->sessions)
     CAF_CHECK_EQUAL(session.phase, session_phase::paused);
-  CAF_CHECK(link->feed(id, {{"", "x", {}}}, feed_mode::next_event, 30s));
-  auto fed = link->feed(id, {{"", "y", {}}}, feed_mode::next_event, 30s);
+  CAF_CHECK(link->feed(id, {{"", "x", {}}}, {30s}));
+  auto fed = link->feed(id, {{"", "y", {}}}, {30s});
   CAF_REQUIRE(fed);
   CAF_CHECK_EQUAL(fed->session.result, R"(["x","y"])");
   link.reset();

@@ -2,6 +2,8 @@
 
 #include "tests/black_box/program.hpp"
 
+#include "app/client/find_node.hpp"
+
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -297,10 +299,17 @@ program_result black_box::stop() {
   return *result;
 }
 
+client_options black_box::options() const {
+  client_options out;
+  out.find = [state = state_] { return find_node({}, state); };
+  return out;
+}
+
 expected<std::unique_ptr<client>> black_box::connect() const {
   client_options options;
   options.port = ready_.at("port").get<std::uint16_t>();
   options.tls = state_ + "/tls";
+  options.reconnect_for = {};
   return client::connect(options);
 }
 

@@ -164,7 +164,11 @@ public:
     return ready_;
   }
 
+  /// A client that ends with its connection.
   [[nodiscard]] expected<std::unique_ptr<client>> connect() const;
+
+  /// What a client needs that looks for the node when that is started again.
+  [[nodiscard]] client_options options() const;
 
   [[nodiscard]] const std::string& state() const {
     return state_;

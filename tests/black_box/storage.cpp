@@ -59,7 +59,7 @@ std::vector<std::string> feed_until_full(client& link, const std::string& id) {
   std::vector<std::string> taken;
   for (std::size_t i = 0; i < disk_size / answer_size + 1; ++i) {
     auto text = fmt::format("{:0>{}}", i, answer_size);
-    auto reply = link.feed(id, {{"", text, {}}}, feed_mode::next_event, 30s);
+    auto reply = link.feed(id, {{"", text, {}}}, {30s});
     auto why = !reply ? reply.error()
                       : reply->results.at(0).refused.value_or(failure{});
     if (reply && !reply->results.at(0).refused) {
@@ -138,8 +138,7 @@ CAF_TEST(a full disk keeps what was acknowledged and takes more with new room) {
   CAF_CHECK_EQUAL(link->show(id)->queries.at(0).id,
                   fmt::format("q-{}", taken.size()));
   CAF_CHECK_EQUAL(link->list({})->sessions.size(), 3u);
-  auto reply = link->feed(paused->session_id, {{"", "x", {}}},
-                          feed_mode::next_event, 30s);
+  auto reply = link->feed(paused->session_id, {{"", "x", {}}}, {30s});
   CAF_REQUIRE(reply);
   CAF_CHECK_EQUAL(reply->session.result, "\"x\"");
 }
@@ -180,7 +179,7 @@ return #alc.llm(("x"):rep(size))
   CAF_REQUIRE(view);
   auto id = view->session_id;
   disk.fill(disk_size / 8);
-  auto fed = link->feed(id, {{"", "1000000", {}}}, feed_mode::accepted, 30s);
+  auto fed = link->resume(id, {{"", "1000000", {}}}, {30s});
   CAF_REQUIRE(fed);
   CAF_REQUIRE(!fed->results.at(0).refused);
   auto early = link->await(id, wait_for::event, 500ms);

@@ -84,6 +84,7 @@ client_options options_for(const black_box& box, std::string folder) {
   client_options options;
   options.port = port_of(box);
   options.tls = std::move(folder);
+  options.reconnect_for = {};
   return options;
 }
 

@@ -75,10 +75,8 @@ std::size_t entries(const std::string& folder) {
 void told_work::prepare(black_box& box, bool is_stopped) {
   box.require_start();
   auto link = *box.connect();
-  auto view = link->start(spec_of(older_script), patience);
-  if (!view
-      || !link->feed(view->session_id, {{"q-0", "x", {}}},
-                     feed_mode::next_event, patience))
+  auto view = link->start(spec_of(older_script), {patience});
+  if (!view || !link->feed(view->session_id, {{"q-0", "x", {}}}, {patience}))
     throw std::runtime_error{"the state directory cannot be prepared"};
   link.reset();
   if (is_stopped)
@@ -96,7 +94,7 @@ std::optional<failure> told_work::go_on() {
   if (!link)
     return link.error();
   if (id_.empty()) {
-    auto id = (*link)->spawn(spec_of(script), patience);
+    auto id = (*link)->spawn(spec_of(script), {patience});
     if (!id)
       return id.error();
     id_ = *id;
@@ -116,9 +114,9 @@ std::optional<failure> told_work::go_on() {
     auto number = static_cast<int>(taken_.size());
     auto& q = view->queries.front();
     unsure_ = q.id;
-    auto mode = number == 1 ? feed_mode::accepted : feed_mode::next_event;
-    auto reply
-      = (*link)->feed(id_, {{q.id, answer_to(number), {}}}, mode, patience);
+    std::vector<answer> answers{{q.id, answer_to(number), {}}};
+    auto reply = number == 1 ? (*link)->resume(id_, answers, {patience})
+                             : (*link)->feed(id_, answers, {patience});
     if (!reply)
       return reply.error();
     auto& refused = reply->results.at(0).refused;
@@ -192,8 +190,7 @@ void told_work::finish_older(client& link) {
   if (!view || view->phase != session_phase::paused
       || view->queries.at(0).prompt != "behind x")
     return add_fault("the older session is not as it was");
-  auto reply
-    = link.feed(older_, {{"q-1", "y", {}}}, feed_mode::next_event, patience);
+  auto reply = link.feed(older_, {{"q-1", "y", {}}}, {patience});
   if (!reply || reply->session.result != "\"xy\"")
     add_fault("the older session does not end as it should");
 }

@@ -100,12 +100,11 @@ struct fixture {
     session_spec spec;
     spec.code = "alc.log('info', 'begun') local a = alc.llm('one') "
                 "alc.state.set('a', a) return a .. alc.llm('two')";
-    auto id = link->start(std::move(spec), patience)->session_id;
+    auto id = link->start(std::move(spec), {patience})->session_id;
     for (auto* text : {"first", "second"})
-      CAF_REQUIRE(
-        link->feed(id, {{"", text, {}}}, feed_mode::next_event, patience));
+      CAF_REQUIRE(link->feed(id, {{"", text, {}}}, {patience}));
     for (auto* value : {"1", "2", "3"})
-      CAF_REQUIRE(link->state_set({"default", "b"}, value, patience));
+      CAF_REQUIRE(link->state_set({"default", "b"}, value, {patience}));
     link.reset();
     box.kill();
     left = {read_file(box.state() + "/sessions.db"),

@@ -50,8 +50,7 @@ struct old_state {
 
   session_view feed(const char* name, const char* response,
                     const char* query = "") {
-    auto reply = link->feed(ids.at(name), {{query, response, {}}},
-                            feed_mode::next_event, patience);
+    auto reply = link->feed(ids.at(name), {{query, response, {}}}, {patience});
     CAF_REQUIRE(reply);
     CAF_CHECK(!reply->results.at(0).refused);
     return reply->session;

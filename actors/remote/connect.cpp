@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/remote/connect.hpp"
+
+#include "actors/remote/tls_scribe.hpp"
+
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+#include <fmt/format.h>
+#include <openssl/err.h>
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <poll.h>
+
+namespace muster {
+
+namespace {
+
+/// What a failed handshake means for a client.
+/// @param error what OpenSSL calls the kind of the failure.
+failure refusal(const std::string& where, SSL* session, int error,
+                const std::string& note) {
+  auto verdict = SSL_get_verify_result(session);
+  if (verdict != X509_V_OK)
+    return {errc::not_allowed,
+            fmt::format("what answers on {} is not the node that the "
+                        "certificates are for: {}",
+                        where, X509_verify_cert_error_string(verdict))};
+  if (note.find("alert") != std::string::npos)
+    return {errc::not_allowed,
+            fmt::format("the node at {} refuses the certificate: {}; ask for "
+                        "another one, made with 'muster tls issue'",
+                        where, note)};
+  // A node that dies, or has too many connections, hangs up.
+  if (error == SSL_ERROR_SYSCALL
+      || note.find("unexpected eof") != std::string::npos)
+    return {
+      errc::unreachable,
+      fmt::format("what listens on {} hung up before it answered", where)};
+  return {errc::version_mismatch,
+          fmt::format("what answers on {} does not speak TLS as a node does{}",
+                      where, note.empty() ? "" : ": " + note)};
+}
+
+/// Goes through the handshake, as the one who has connected.
+expected<tls_connection> shake_hands(socket_handle socket, SSL_CTX* context,
+                                     const std::string& where,
+                                     time_limit limit) {
+  tls_connection out{std::move(socket), openssl_ptr<SSL>{SSL_new(context)},
+                     nullptr};
+  auto* session = out.session.get();
+  if (session == nullptr || !attach(session, out.socket.get()))
+    return fail(errc::internal, take_openssl_error());
+  for (;;) {
+    ERR_clear_error();
+    auto result = SSL_connect(session);
+    if (result == 1)
+      return out;
+    auto error = SSL_get_error(session, result);
+    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
+      return tl::unexpected<failure>{
+        refusal(where, session, error, take_openssl_error())};
+    pollfd end{
+      out.socket.get(),
+      static_cast<short>(error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT), 0};
+    ::poll(&end, 1, milliseconds_left(limit));
+    if (std::chrono::steady_clock::now() >= limit)
+      return fail(
+        errc::unreachable,
+        fmt::format("no node answers on {} in time; is it running?", where));
+  }
+}
+
+/// Waits for what the broker has found on the other side of a connection.
+template <class Handle>
+expected<remote_actor> receive_remote(Handle response, const std::string& where,
+                                      const std::string* why) {
+  expected<remote_actor> out;
+  response.receive(
+    [&](const caf::node_id&, caf::strong_actor_ptr& whom,
+        std::set<std::string>& interface) {
+      out = remote_actor{std::move(whom), std::move(interface)};
+    },
+    [&](const caf::error& error) {
+      auto in_time = error != caf::sec::request_timeout;
+      // Of a refused certificate one hears behind the handshake only.
+      if (why != nullptr && why->find("alert") != std::string::npos)
+        out = fail(errc::not_allowed,
+                   fmt::format("the node at {} refuses the certificate: {}; "
+                               "ask for another one, made with 'muster tls "
+                               "issue'",
+                               where, *why));
+      else
+        out = fail(errc::unreachable,
+                   fmt::format("no node answers on {}{}; is it running?", where,
+                               in_time ? "" : " in time"));
+    });
+  return out;
+}
+
+} // namespace
+
+expected<remote_actor>
+connect(caf::actor_system& system, const std::string& host, std::uint16_t port,
+        const identity* own, std::chrono::milliseconds patience) {
+  auto where = show_address(host, port);
+  caf::scoped_actor self{system};
+  if (own == nullptr)
+    return receive_remote(self->request(system.middleman().actor_handle(),
+                                        caf::duration{patience},
+                                        caf::connect_atom::value, host, port),
+                          where, nullptr);
+  auto limit = std::chrono::steady_clock::now() + patience;
+  auto why = std::make_shared<std::string>();
+  return connect_to(host, port, limit)
+    .and_then([&](socket_handle socket) {
+      return shake_hands(std::move(socket), own->context.get(), where, limit);
+    })
+    .and_then([&](tls_connection connection) {
+      // A client believes its node.
+      auto scribe = make_scribe(multiplexer_of(system), std::move(connection),
+                                why, SIZE_MAX);
+      return receive_remote(
+        self->request(
+          broker_of(system),
+          caf::duration{std::chrono::milliseconds{milliseconds_left(limit)}},
+          caf::connect_atom::value, std::move(scribe), port),
+        where, why.get());
+    });
+}
+
+} // namespace muster
