@@ -21,11 +21,13 @@ How a page is written:
   <!-- file: NAME -->      The next block is written to the file NAME.
   <!-- source: NAME... --> These entries of the source tree are linked into the
                            folder.
+  <!-- from: NAME -->      The next block stands in the file NAME of the source
+                           tree, word for word but for its indentation.
   <!-- not run: REASON --> The next block is not run.
 
 Each of these markers stands in front of what it is about. A block of kind
 `text` shows something and is no example. Any other block must be run, written
-to a file, or say why not.
+to a file, stand in one, or say why not.
 """
 
 import argparse
@@ -37,6 +39,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 COMMAND_DEADLINE = 20  # seconds
@@ -78,7 +81,7 @@ class Command:
         return self.text.endswith(" &")
 
 
-MARKER = re.compile(r"^<!-- (file|source|not run): (.*\S) *-->$")
+MARKER = re.compile(r"^<!-- (file|from|source|not run): (.*\S) *-->$")
 
 
 def parse(page, text):
@@ -389,6 +392,22 @@ def write_file(page, folder, block):
         file.write("\n".join(block.lines) + "\n")
 
 
+def check_excerpt(page, block):
+    """Whether a block stands in the file that it is said to be from."""
+    name = block.marker[1]
+    try:
+        with open(os.path.join(SOURCE, name), encoding="utf-8") as file:
+            there = file.read().split("\n")
+    except OSError as error:
+        raise Fault(page, block.line, str(error)) from error
+    count = len(block.lines)
+    wanted = textwrap.dedent("\n".join(block.lines))
+    if not wanted.strip() or not any(
+            textwrap.dedent("\n".join(there[at:at + count])) == wanted
+            for at in range(len(there) - count + 1)):
+        raise Fault(page, block.line, f"this does not stand in {name}")
+
+
 def run_page(page, muster):
     """Runs the examples of a page; gives how many were run, written, left."""
     with open(page, encoding="utf-8") as file:
@@ -403,6 +422,9 @@ def run_page(page, muster):
         for block in blocks:
             if block.marker and block.marker[0] == "not run":
                 left += 1
+            elif block.marker and block.marker[0] == "from":
+                check_excerpt(page, block)
+                run += 1
             elif block.marker:
                 write_file(page, shell.work, block)
                 written += 1
@@ -527,6 +549,10 @@ def self_test():
                               "none"))
     expect((1, 1, 0), "<!-- file: a/b.txt -->\n```json\n{}\n```\n"
            + console("$ cat a/b.txt", "{}"))
+    expect((1, 0, 0), "<!-- from: LICENSE -->\n```text\n"
+           "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION\n```\n")
+    expect("does not stand in", "<!-- from: LICENSE -->\n```text\nx y\n```\n")
+    expect("No such file", "<!-- from: none -->\n```text\nx\n```\n")
     expect((1, 0, 1), "<!-- not run: why -->\n```sh\nx\n```\n"
            + console("$ true"))
     expect("must be a file", "```lua\nx\n```\n" + console("$ true"))
