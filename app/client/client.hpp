@@ -22,7 +22,7 @@ class connection;
 struct client_options : node_location {
   /// If set, this is asked before each attempt to connect, and the location
   /// above is of no meaning: a node that was started again may have another
-  /// port. See `find_node`.
+  /// port. Never called by two threads at once. See `find_node`.
   std::function<expected<node_location>()> find;
   /// How long to wait for the node to answer at all.
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(5);
@@ -73,7 +73,8 @@ public:
   [[nodiscard]] static expected<std::unique_ptr<client>>
   connect(client_options options);
 
-  /// Ends all calls with `connection_lost` and waits until they have returned.
+  /// Ends all calls with `connection_lost` and waits until they have returned:
+  /// for `connect_timeout` at most, and for observers. Not from one of these.
   ~client();
 
   client(const client&) = delete;

@@ -27,6 +27,17 @@ failure closed() {
   return {errc::connection_lost, "the client was closed"};
 }
 
+/// There is no connection, and there was none for so long.
+tl::unexpected<failure> lost_for(std::chrono::milliseconds time,
+                                 const std::string& last) {
+  if (time == 0ms)
+    return fail(errc::connection_lost, "the connection to the node broke");
+  return fail(errc::connection_lost,
+              fmt::format("the connection to the node broke, and no other was "
+                          "made within {}: {}",
+                          time, last));
+}
+
 /// Whether an attempt to connect that failed like this may succeed later.
 bool is_transient(const failure& why) {
   return why.code == errc::unreachable || why.code == errc::connection_lost
@@ -109,10 +120,7 @@ expected<line_ptr> connection::get(patience& left) {
     if (now >= give_up_at)
       return left.end <= lost_at
                ? fail(errc::timeout, "there was no node in time: " + last)
-               : fail(errc::connection_lost,
-                      fmt::format("the connection to the node broke, and no "
-                                  "other was made within {}: {}",
-                                  options_.reconnect_for, last));
+               : lost_for(options_.reconnect_for, last);
     if (is_dialing_ || now < next_attempt_) {
       changed_.wait_until(
         guard, is_dialing_ ? give_up_at : std::min(give_up_at, next_attempt_));

@@ -63,7 +63,12 @@ line::line(caf::actor_system& system, node_actor node)
 }
 
 line::~line() {
-  caf::anon_send_exit(link_, caf::exit_reason::user_shutdown);
+  // No exit message: that would overtake the end of a call, whose actor would
+  // stay for ever.
+  run([](link_pointer self) {
+    break_off(self, {errc::connection_lost, "the client was closed"});
+    self->quit();
+  });
 }
 
 // -- the parts of a call ------------------------------------------------------
