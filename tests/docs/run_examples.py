@@ -549,9 +549,9 @@ def self_test():
                               "none"))
     expect((1, 1, 0), "<!-- file: a/b.txt -->\n```json\n{}\n```\n"
            + console("$ cat a/b.txt", "{}"))
-    expect((1, 0, 0), "<!-- from: LICENSE -->\n```text\n"
-           "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION\n```\n")
-    expect("does not stand in", "<!-- from: LICENSE -->\n```text\nx y\n```\n")
+    expect((1, 0, 0), "<!-- from: tests/run_suite.cmake -->\n```cmake\n"
+           "  RESULT_VARIABLE code\n  OUTPUT_VARIABLE output\n```\n")
+    expect("does not stand in", "<!-- from: tests/run_suite.cmake -->\n```text\nx y\n```\n")
     expect("No such file", "<!-- from: none -->\n```text\nx\n```\n")
     expect((1, 0, 1), "<!-- not run: why -->\n```sh\nx\n```\n"
            + console("$ true"))
