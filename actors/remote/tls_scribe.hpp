@@ -21,7 +21,8 @@ namespace muster {
 ///        about to send more is closed.
 [[nodiscard]] caf::io::scribe_ptr
 make_scribe(caf::io::network::default_multiplexer& multiplexer,
-            tls_connection connection, std::shared_ptr<std::string> why, std::size_t max_bytes);
+            tls_connection connection, std::shared_ptr<std::string> why,
+            std::size_t max_bytes);
 
 /// The loop of the framework that reads and writes.
 [[nodiscard]] caf::io::network::default_multiplexer&
