@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <future>
+#include <memory>
 #include <optional>
 
 namespace muster {
@@ -38,23 +40,40 @@ expected<std::optional<identity>> read_identity(const node_location& where) {
     .map([](identity&& own) { return std::optional{std::move(own)}; });
 }
 
-/// Asks a node what it is, and compares that with what we are.
+/// Asks a node what it is. The connection may break meanwhile, of which only an
+/// actor hears.
+expected<std::string>
+ask_for_greeting(caf::actor_system& system, const greeting_actor& node,
+                 const std::string& where, time_limit limit) {
+  auto answer = std::make_shared<std::promise<expected<std::string>>>();
+  system.spawn([=](caf::event_based_actor* self) {
+    auto give_up = [=] {
+      answer->set_value(
+        fail(errc::unreachable,
+             fmt::format("the node at {} does not say what it is", where)));
+      self->quit();
+    };
+    self->monitor(node);
+    self->set_down_handler([=](const caf::down_msg&) { give_up(); });
+    self
+      ->request(
+        node,
+        caf::duration{std::chrono::milliseconds{milliseconds_left(limit)}},
+        hello_atom::value)
+      .then(
+        [=](std::string& text) {
+          answer->set_value(std::move(text));
+          self->quit();
+        },
+        [=](const caf::error&) { give_up(); });
+  });
+  return answer->get_future().get();
+}
+
+/// Compares what a node is with what we are.
 expected<void> greet(caf::actor_system& system, const greeting_actor& node,
                      const std::string& where, time_limit limit) {
-  expected<std::string> answer;
-  caf::scoped_actor self{system};
-  self
-    ->request(
-      node, caf::duration{std::chrono::milliseconds{milliseconds_left(limit)}},
-      hello_atom::value)
-    .receive([&](std::string& text) { answer = std::move(text); },
-             [&](const caf::error&) {
-               answer = fail(errc::unreachable,
-                             fmt::format("the node at {} does not answer in "
-                                         "time",
-                                         where));
-             });
-  return answer
+  return ask_for_greeting(system, node, where, limit)
     .and_then([](const std::string& text) { return greeting_from(text); })
     .and_then([&](const greeting& theirs) -> expected<void> {
       auto ours = own_greeting();
