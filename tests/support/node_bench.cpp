@@ -2,17 +2,30 @@
 
 #include "tests/support/node_bench.hpp"
 
+#include "tests/support/test_network.hpp"
+
+#include "actors/node/node_config.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 
 namespace muster::test {
 
-struct node_bench::config : caf::actor_system_config {
-  config() {
-    muster::add_message_types(*this);
-    set("scheduler.policy", caf::atom("testing"));
+namespace {
+
+std::unique_ptr<caf::actor_system_config> make_config(bool has_network) {
+  if (has_network) {
+    auto out = std::make_unique<node_config>();
+    use_test_network(*out);
+    return out;
   }
-};
+  auto out = std::make_unique<caf::actor_system_config>();
+  muster::add_message_types(*out);
+  out->set("scheduler.policy", caf::atom("testing"));
+  return out;
+}
+
+} // namespace
 
 // -- constructors and destructors ---------------------------------------------
 
@@ -41,7 +54,7 @@ expected<void> node_bench::start() {
   parts->env = env;
   parts->disk = std::move(*opened);
   parts->detached = false;
-  config_ = std::make_unique<config>();
+  config_ = make_config(has_network);
   system_ = std::make_unique<caf::actor_system>(*config_);
   scheduler().clock().current_time
     = caf::actor_clock::time_point{std::chrono::nanoseconds{steady_ns_}};

@@ -51,6 +51,10 @@ public:
   /// time.
   std::function<void()> on_wall_clock;
 
+  /// Whether the node is set up for clients elsewhere, on a network that only
+  /// the test moves; see `remote_bench`.
+  bool has_network = false;
+
   /// Whether `start` lets everybody work.
   bool run_at_start = true;
 
@@ -224,8 +228,6 @@ public:
   [[nodiscard]] std::size_t actors() const;
 
 private:
-  struct config;
-
   /// Ends all actors without letting them write anything.
   void drop();
 
@@ -235,7 +237,7 @@ private:
 
   std::mt19937_64 random_;
   std::int64_t steady_ns_ = 1'000'000'000;
-  std::unique_ptr<config> config_;
+  std::unique_ptr<caf::actor_system_config> config_;
   std::unique_ptr<caf::actor_system> system_;
   node_impl node_;
   /// Set by the node when it ends.
