@@ -186,7 +186,7 @@ CAF_TEST(a disk that becomes read only is said to be and nothing is taken) {
   // From a commit in the middle on, as after a remount by the kernel.
   options.runner = under_strace(
     folder.path() + "/calls",
-    {"pwrite64", {f.box.state() + "/sessions.db-wal"}, "error=EROFS:when=30+"});
+    {"pwrite64", {f.box.state() + "/sessions.db-wal"}, "error=EROFS:when=60+"});
   f.box.require_start({}, options);
   auto failed = f.work.go_on();
   CAF_REQUIRE(failed);
