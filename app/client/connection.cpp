@@ -71,7 +71,12 @@ expected<void> connection::open() {
 
 connection::presence::presence(connection& where) : where_(where) {
   std::lock_guard guard{where_.mutex_};
-  ++where_.present_;
+  // What others found out before is of no meaning for one that comes alone: it
+  // may have no time to wait for its turn.
+  if (where_.present_++ == 0) {
+    where_.delay_ = {};
+    where_.next_attempt_ = {};
+  }
 }
 
 connection::presence::~presence() {
@@ -181,7 +186,10 @@ expected<line_ptr> connection::dial(clock::duration limit) {
 }
 
 void connection::back_off() {
-  delay_ = std::clamp<clock::duration>(2 * delay_, min_delay, max_delay);
+  // So that there are some attempts, however short the patience.
+  auto longest = std::clamp<clock::duration>(options_.reconnect_for / 4,
+                                             min_delay, max_delay);
+  delay_ = std::clamp<clock::duration>(2 * delay_, min_delay, longest);
   // Not all clients of a node at once.
   std::uniform_int_distribution<clock::rep> some{delay_.count() / 2,
                                                  delay_.count()};

@@ -395,6 +395,11 @@ CAF_TEST(a deadline ends the search for a node) {
   auto fed = node->feed(id, {{"", "x", {}}}, {100ms});
   CAF_REQUIRE(!fed);
   CAF_CHECK_EQUAL(fed.error().code, errc::timeout);
+  // However long that took, and however little time there is now.
+  auto found = node->status(2s);
+  CAF_CHECK(!found);
+  box.require_start();
+  CAF_CHECK(node->await(id, wait_for::event, 2s));
 }
 
 CAF_TEST(a certificate that is refused is the end of a search) {
