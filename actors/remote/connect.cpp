@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 #include <openssl/err.h>
 
-#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -121,8 +120,8 @@ connect(caf::actor_system& system, const std::string& host, std::uint16_t port,
     })
     .and_then([&](tls_connection connection) {
       // A client believes its node.
-      auto scribe = make_scribe(multiplexer_of(system), std::move(connection),
-                                why, SIZE_MAX);
+      auto scribe
+        = make_scribe(multiplexer_of(system), std::move(connection), why, {});
       return receive_remote(
         self->request(
           broker_of(system),

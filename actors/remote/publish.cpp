@@ -7,6 +7,7 @@
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <memory>
 #include <utility>
@@ -18,6 +19,12 @@ namespace {
 namespace net = caf::io::network;
 
 constexpr const char* loopback = "127.0.0.1";
+
+void warn(const std::string& peer, std::size_t bytes) {
+  spdlog::warn("closed the connection of {}: it is about to send {} bytes at "
+               "once, more than twice node.max-message",
+               peer, bytes);
+}
 
 /// Brings what the gate lets in to the framework.
 class tls_doorman final : public caf::io::doorman {
@@ -70,7 +77,7 @@ private:
     if (detached())
       return;
     auto scribe = make_scribe(multiplexer_, std::move(guest), nullptr,
-                              2 * gate_.max_message_bytes());
+                              {2 * gate_.max_message_bytes(), warn});
     auto handle = scribe->hdl();
     parent()->add_scribe(std::move(scribe));
     doorman::new_connection(&multiplexer_, handle);

@@ -8,7 +8,6 @@
 #include <caf/io/all.hpp>
 #include <caf/io/basp_broker.hpp>
 #include <caf/io/network/stream_impl.hpp>
-#include <spdlog/spdlog.h>
 
 #include <utility>
 
@@ -23,22 +22,19 @@ class tls_scribe final : public caf::io::scribe {
 public:
   /// @param socket is closed by the framework; `stream` uses it.
   /// @param is_over see `tls_stream`.
-  /// @param max_bytes what the other side may send at once.
   tls_scribe(net::default_multiplexer& multiplexer, int socket,
              tls_stream stream, std::shared_ptr<bool> is_over,
-             std::size_t max_bytes)
+             message_limit limit)
     : scribe(net::conn_hdl_from_socket(socket)),
       stream_(multiplexer, socket, std::move(stream)), peer_(peer_of(socket)),
-      is_over_(std::move(is_over)), max_bytes_(max_bytes) {
+      is_over_(std::move(is_over)), limit_(std::move(limit)) {
     // nop
   }
 
   void configure_read(caf::io::receive_policy::config config) override {
     // The framework makes room for all of it before the first byte is there.
-    if (config.second > max_bytes_) {
-      spdlog::warn("closed the connection of {}: it is about to send {} bytes "
-                   "at once, more than twice node.max-message",
-                   show_address(peer_.first, peer_.second), config.second);
+    if (config.second > limit_.bytes) {
+      limit_.tell(show_address(peer_.first, peer_.second), config.second);
       *is_over_ = true;
       config = caf::io::receive_policy::exactly(1);
     }
@@ -88,7 +84,7 @@ private:
   net::stream_impl<tls_stream> stream_;
   std::pair<std::string, std::uint16_t> peer_;
   std::shared_ptr<bool> is_over_;
-  std::size_t max_bytes_;
+  message_limit limit_;
   bool is_started_ = false;
 };
 
@@ -96,13 +92,13 @@ private:
 
 caf::io::scribe_ptr
 make_scribe(net::default_multiplexer& multiplexer, tls_connection connection,
-            std::shared_ptr<std::string> why, std::size_t max_bytes) {
+            std::shared_ptr<std::string> why, message_limit limit) {
   auto is_over = std::make_shared<bool>(false);
   tls_stream stream{std::move(connection.session), std::move(connection.token),
                     std::move(why), is_over};
   return caf::make_counted<tls_scribe>(multiplexer, connection.socket.release(),
                                        std::move(stream), std::move(is_over),
-                                       max_bytes);
+                                       std::move(limit));
 }
 
 net::default_multiplexer& multiplexer_of(caf::actor_system& system) {

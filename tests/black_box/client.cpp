@@ -368,6 +368,27 @@ CAF_TEST(without a node in time the connection is lost) {
   CAF_CHECK(other->status(patience));
 }
 
+CAF_TEST(a message out of all proportion ends its connection and no other) {
+  CAF_CHECK_EQUAL(box.stop().code, 0);
+  box.require_start({"--node.max-message", "64KiB"});
+  auto id = paused(ask);
+  auto options = counted();
+  options.reconnect_for = 200ms;
+  auto other = *client::connect(options);
+  auto size = [&](std::size_t bytes) {
+    auto fed
+      = other->feed(id, {{"q-0", std::string(bytes, 'x'), {}}}, {patience});
+    return fed ? std::string{"ok"} : to_string(fed.error().code);
+  };
+  CAF_CHECK_EQUAL(size(100'000), "too_large");
+  CAF_CHECK_EQUAL(size(10'000'000), "connection_lost");
+  CAF_CHECK_EQUAL(node->show(id, patience)->queries.size(), 1u);
+  CAF_CHECK_EQUAL(size(10'000), "ok");
+  auto log = box.stop();
+  CAF_CHECK_EQUAL(log.code, 0);
+  CAF_CHECK(contains(log.err, "more than twice node.max-message"));
+}
+
 CAF_TEST(what may have become of a request is said) {
   auto id = paused(ask_and_work);
   auto options = counted();

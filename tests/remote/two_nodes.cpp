@@ -454,6 +454,62 @@ CAF_TEST(a peer that says nothing is gone after the timeout) {
   CAF_CHECK(ask_from<session_view>(stays, show_atom::value, id));
 }
 
+// -- limits -------------------------------------------------------------------
+
+CAF_TEST(a client has only so many requests open and others have theirs) {
+  kill_remotely();
+  settings.max_requests = 3;
+  open();
+  auto id = paused();
+  auto& greedy = connect();
+  auto& other = connect();
+  for (int i = 0; i < 3; ++i)
+    greedy.send_as_somebody<session_view>(await_atom::value, id, wait_for::end);
+  settle();
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 3);
+  CAF_CHECK_EQUAL(status()["node"]["clients_waiting"], 1);
+  auto refused = ask_from<session_view>(greedy, show_atom::value, id);
+  CAF_REQUIRE(!refused);
+  CAF_CHECK_EQUAL(refused.error().code, errc::overloaded);
+  CAF_CHECK(refused.error().message.find("node.max-requests")
+            != std::string::npos);
+  CAF_CHECK(ask_from<session_view>(other, show_atom::value, id));
+  // What is answered makes room, and so does whoever goes.
+  CAF_CHECK(feed_from(other, id));
+  settle();
+  CAF_CHECK(ask_from<session_view>(greedy, show_atom::value, id));
+  auto next = paused();
+  greedy.send_as_somebody<session_view>(await_atom::value, next, wait_for::end);
+  settle();
+  remove(greedy);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 0);
+  CAF_CHECK_EQUAL(status()["node"]["clients_waiting"], 0);
+}
+
+CAF_TEST(a request that is too large is refused and changes nothing) {
+  kill_remotely();
+  settings.gate.max_message_bytes = 10'000;
+  open();
+  auto& client = connect();
+  auto with = [&](std::size_t bytes) {
+    return ask_from<std::string>(
+      client, spawn_atom::value,
+      spec_of("return 1 --" + std::string(bytes, 'x')), once);
+  };
+  CAF_CHECK(with(9'000));
+  auto refused = with(10'000);
+  CAF_REQUIRE(!refused);
+  CAF_CHECK_EQUAL(refused.error().code, errc::too_large);
+  CAF_CHECK(refused.error().message.find("node.max-message")
+            != std::string::npos);
+  std::vector<answer> answers(3, {"q-0", std::string(4'000, 'x'), {}});
+  auto fed = ask_from<feed_reply>(client, feed_atom::value, paused(), answers,
+                                  feed_mode::accepted, once);
+  CAF_REQUIRE(!fed);
+  CAF_CHECK_EQUAL(fed.error().code, errc::too_large);
+  CAF_CHECK_EQUAL(list()->size(), 2u);
+}
+
 // -- observers that do not read -----------------------------------------------
 
 CAF_TEST(a client that acknowledges nothing lags and holds nobody up) {
