@@ -323,8 +323,10 @@ CAF_TEST(a client that goes while it waits leaves nothing) {
                                                     wait_for::end);
   settle();
   CAF_CHECK_EQUAL(left_in(id).awaiters, 3u);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 3);
   remove(goes);
   CAF_CHECK_EQUAL(left_in(id).awaiters, 1u);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 1);
   CAF_CHECK(feed(id, "", "x"));
   settle();
   CAF_REQUIRE(*other);
@@ -367,6 +369,7 @@ CAF_TEST(
   while (show(id)->phase == session_phase::running)
     settle();
   CAF_CHECK_EQUAL(left_in(id).promises, 0u);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 0);
   pass(3min);
   CAF_CHECK(active(id) == nullptr);
   // Whoever repeats it gets the answer of the first.
