@@ -186,8 +186,10 @@ CAF_TEST(a disk that becomes read only is said to be and nothing is taken) {
   // From a commit in the middle on, as after a remount by the kernel.
   options.runner = under_strace(
     folder.path() + "/calls",
-    {"pwrite64", {f.box.state() + "/sessions.db-wal"}, "error=EROFS:when=60+"});
-  f.box.require_start({}, options);
+    {"pwrite64", {f.box.state() + "/sessions.db-wal"}, "error=EROFS:when=68+"});
+  // An answer goes to disk with what follows from it, however slow that is: one
+  // that is there alone has been taken, and waits for the disk.
+  f.box.require_start({"--session.commit-after", "1m"}, options);
   auto failed = f.work.go_on();
   CAF_REQUIRE(failed);
   CAF_MESSAGE(failed->message);
