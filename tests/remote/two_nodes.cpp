@@ -416,9 +416,10 @@ CAF_TEST(what a client and a node know of each other does not grow) {
   open();
   auto& client = connect();
   auto round = [&] {
-    auto id = ask_from<session_view>(client, start_atom::value,
-                                     spec_of(ask_once), once)
-                ->session_id;
+    auto view = ask_from<session_view>(client, start_atom::value,
+                                       spec_of(ask_once), once);
+    CAF_REQUIRE(view);
+    auto& id = view->session_id;
     auto by = client.observer();
     CAF_CHECK(observe_from(client, id, by));
     client.send_as_somebody<session_view>(await_atom::value, id, wait_for::end);
