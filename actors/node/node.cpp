@@ -278,6 +278,8 @@ node_impl::behavior_type node(node_pointer self,
         const observer_actor& observer) -> caf::result<session_view> {
       if (self->state.stopping)
         return stopping();
+      if (auto refused = check_client(self, observer.node(), id))
+        return std::move(*refused);
       // The session answers itself, so that its events come behind.
       return self->delegate(self->state.sessions, verb, std::move(id), after,
                             observer);

@@ -141,6 +141,21 @@ auto with_database(persistence_pointer self, F f) {
   return result;
 }
 
+/// Looks for a request. Others need not be written for that: whoever looks
+/// would end a batch that gathers.
+caf::result<std::string> recall(persistence_pointer self,
+                                const receipt& wanted) {
+  auto& batch = self->state.batch;
+  auto is_under_way = std::any_of(batch.begin(), batch.end(), [&](auto& x) {
+    return x.done && x.done->request_id == wanted.request_id;
+  });
+  if (is_under_way)
+    flush(self);
+  auto result = to_result(self->state.disk->database->recall(wanted));
+  stop_if_broken(self);
+  return result;
+}
+
 /// Whoever stops the node in order begins anew.
 void forget_crashes(persistence_pointer self) {
   auto& disk = *self->state.disk;
@@ -272,9 +287,7 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
         self, [&](auto& db) { return db.remove(where, request_id); });
     },
     // -- requests -------------------------------------------------------------
-    [=](recall_atom, const receipt& wanted) {
-      return with_database(self, [&](auto& db) { return db.recall(wanted); });
-    },
+    [=](recall_atom, const receipt& wanted) { return recall(self, wanted); },
     // -- documents ------------------------------------------------------------
     [=](save_atom, const std::string& path, std::string& text) {
       return take_document(self, path, text);

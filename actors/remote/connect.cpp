@@ -86,7 +86,7 @@ expected<remote_actor> receive_remote(Handle response, const std::string& where,
     [&](const caf::error& error) {
       auto in_time = error != caf::sec::request_timeout;
       // Of a refused certificate one hears behind the handshake only.
-      if (why != nullptr && why->find("alert") != std::string::npos)
+      if (in_time && why != nullptr && why->find("alert") != std::string::npos)
         out = fail(errc::not_allowed,
                    fmt::format("the node at {} refuses the certificate: {}; "
                                "ask for another one, made with 'muster tls "

@@ -15,6 +15,9 @@ namespace muster {
 
 namespace {
 
+/// Longer than any that there is; what is refused is kept with its request.
+constexpr std::size_t max_query_id_bytes = 64;
+
 bool is_last(const history_event& event) {
   return std::holds_alternative<done_event>(event.body)
          || std::holds_alternative<failed_event>(event.body)
@@ -212,7 +215,8 @@ session_effects session_state::cancel(ticket from, cancel_reason reason,
 session_effects session_state::time_out(ticket from, std::uint64_t seq,
                                         std::int64_t now_ms) {
   // What is on its way to the disk is somebody who came back as well.
-  bool is_used = view().seq != seq || out_ || ahead_ || !queue_.empty();
+  bool is_used
+    = view().seq != seq || out_ || ahead_ || !queue_.empty() || recalling_ > 0;
   if (!is_used)
     return cancel(
       from, {cancel_code::timeout, "idle for longer than session.idle-ttl", 0},
@@ -263,7 +267,7 @@ session_effects session_state::committed(const commit_ack& ack,
                                          std::int64_t now_ms) {
   auto done = std::move(*out_);
   out_.reset();
-  if (ack.repeated) {
+  if (ack.repeated && row_ == 0) {
     // Nobody knows of this session: its request has made another one before.
     auto other = json::parse(*ack.repeated).get<std::string>();
     for (auto* some : {&done.accepted, &done.waiting})
@@ -407,6 +411,13 @@ std::optional<failure> session_state::check(answer& a,
       return std::get<answered_event>(event.body).query_id == id;
     });
   };
+  if (a.query_id.size() > max_query_id_bytes) {
+    auto bytes = a.query_id.size();
+    a.query_id.resize(max_query_id_bytes);
+    return failure{errc::too_large,
+                   fmt::format("a query id has {} bytes, more than {}", bytes,
+                               max_query_id_bytes)};
+  }
   auto& open = view().queries;
   if (a.query_id.empty()) {
     if (open.size() - taken.size() != 1)
@@ -664,7 +675,9 @@ void session_state::go_on(std::int64_t now_ms) {
     held_.reset();
     take_step(std::move(step), now_ms);
   }
-  while (!out_ && !ahead_ && !queue_.empty()) {
+  // Behind one that may be a repeat nothing is taken: the next may be another
+  // repeat of it.
+  while (!out_ && !ahead_ && recalling_ == 0 && !queue_.empty()) {
     auto feed = std::move(queue_.front());
     queue_.pop_front();
     take_feed(std::move(feed), now_ms);

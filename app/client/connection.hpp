@@ -56,7 +56,7 @@ public:
         return result;
       auto& why = result.error();
       if (is_final(why))
-        return why.code == errc::timeout ? give_up(why, what_if) : result;
+        return give_up(why, why.code == errc::timeout ? what_if : fate);
       fate = what_if;
       if (!drop(*now, left))
         return give_up(why, fate);

@@ -157,6 +157,27 @@ CAF_TEST(looking for repeats has a limit and hears of errors) {
   CAF_CHECK_EQUAL(refusals[third - 2].code, errc::conflict);
 }
 
+CAF_TEST(a session whose feed is being looked for is in use) {
+  pause_at({"a"});
+  auto fed = feed({{"", "x"}}, feed_mode::accepted, "r-1");
+  perform(core.time_out(++tickets, core.view().seq, now));
+  recall();
+  write();
+  CAF_CHECK_EQUAL(feeds.count(fed), 1u);
+  CAF_CHECK(phase() != session_phase::cancelled);
+}
+
+CAF_TEST(a query id out of all proportion is not kept) {
+  pause_at({"a"});
+  auto fed = feed({{"q-0", "x"}, {std::string(10'000, 'q'), "y"}},
+                  feed_mode::accepted, "r-1");
+  recall();
+  CAF_REQUIRE(out && out->done);
+  CAF_CHECK(out->done->result.size() < 400);
+  write();
+  CAF_CHECK_EQUAL(feeds[fed].results[1].refused->code, errc::too_large);
+}
+
 CAF_TEST(answers that a step waited for keep their receipt when it is refused) {
   pause_at({"a"});
   feed({{"q-0", "x"}}, feed_mode::next_event, "r-1");
@@ -240,6 +261,49 @@ CAF_TEST(a repeated feed is not executed again however often the node dies) {
   // Whoever asks without an id hears what is the case now.
   CAF_CHECK_EQUAL(code(feed_as(once, id, {to("q-0", "A")})), "finished");
   CAF_CHECK_EQUAL(code(feed_as("r-3", id, {to("q-0", "A")})), "finished");
+}
+
+CAF_TEST(of feeds with one id that come at once one is executed) {
+  std::vector<std::vector<answer>> all{
+    {to("", "A")}, {to("q-0", "A")}, {to("q-0", "A"), to("q-9", "B")}};
+  for (auto mode : {feed_mode::next_event, feed_mode::accepted})
+    for (auto& answers : all) {
+      auto id = start_as(once, two_pauses)->session_id;
+      std::vector<answer_ptr<feed_reply>> fed;
+      for (int i = 0; i < 3; ++i)
+        fed.push_back(
+          send<feed_reply>(feed_atom::value, id, answers, mode, "for-" + id));
+      run();
+      for (auto& x : fed) {
+        CAF_REQUIRE(*x);
+        CAF_REQUIRE(**x);
+        CAF_CHECK_EQUAL((**x)->results.at(0).query_id, "q-0");
+        CAF_CHECK(!(**x)->results.at(0).refused);
+      }
+      CAF_CHECK_EQUAL(show(id)->queries.at(0).prompt, "two?");
+      CAF_CHECK_EQUAL(feed(id, "q-1", "B")->result, "\"AB\"");
+    }
+}
+
+CAF_TEST(looking for a repeat does not write what others wait to share) {
+  auto syncs_of = [&](const std::string& query, const std::string& request) {
+    std::vector<std::string> ids;
+    for (int i = 0; i < 40; ++i)
+      ids.push_back(start_as(once, two_pauses)->session_id);
+    auto before = disk.syncs();
+    for (int i = 0; i < 40; ++i) {
+      auto request_id = request.empty() ? once : request + std::to_string(i);
+      send<feed_reply>(feed_atom::value, ids[static_cast<std::size_t>(i)],
+                       std::vector<answer>{to(query, "A")}, feed_mode::accepted,
+                       request_id);
+      run(4);
+    }
+    run();
+    return disk.syncs() - before;
+  };
+  auto without = syncs_of("q-0", {});
+  CAF_CHECK(syncs_of("q-0", "named-") <= without + 2);
+  CAF_CHECK(syncs_of("", "sole-") <= without + 6);
 }
 
 CAF_TEST(an id that stands for something else is refused) {
