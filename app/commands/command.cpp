@@ -74,4 +74,9 @@ read_deadline(const std::optional<std::string>& text) {
   return client::deadline{*limit};
 }
 
+void add_request_id(CLI::App* command, std::string& request_id) {
+  command->add_option("--request-id", request_id,
+                      "Repeated under the same id, it is not done again");
+}
+
 } // namespace muster

@@ -113,4 +113,7 @@ read_duration(std::string_view option, std::string_view text);
 [[nodiscard]] expected<client::deadline>
 read_deadline(const std::optional<std::string>& text);
 
+/// Adds `--request-id` to a command that changes something.
+void add_request_id(CLI::App* command, std::string& request_id);
+
 } // namespace muster

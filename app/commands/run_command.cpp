@@ -21,6 +21,7 @@ struct run_options {
   std::string isolation = "node";
   std::vector<std::string> packages;
   std::optional<std::string> timeout;
+  std::string request_id;
 };
 
 expected<session_spec> make_spec(const run_options& options) {
@@ -73,7 +74,7 @@ int run(const command_context& context, const run_options& options) {
   if (!spec)
     return out.error(spec.error());
   return context.with_client([&](client& node) -> expected<int> {
-    auto id = node.spawn(std::move(*spec));
+    auto id = node.spawn(std::move(*spec), {{}, options.request_id});
     if (!id)
       return tl::unexpected<failure>{id.error()};
     out.note(fmt::format("session {}", *id));
@@ -105,6 +106,7 @@ void add_run_command(CLI::App& app, command_context& context) {
     ->add_option("--packages", options->packages,
                  "A folder that 'require' searches first; may be repeated")
     ->allow_extra_args(false);
+  add_request_id(run_app, options->request_id);
   run_app->add_option("--timeout", options->timeout,
                       "End the wait after so long; the session goes on");
   run_app->callback([options, &context] {

@@ -34,6 +34,7 @@ struct session_options {
   std::optional<std::string> batch;
   std::optional<std::string> usage;
   bool no_wait = false;
+  std::string request_id;
   std::optional<std::string> timeout;
   std::optional<std::string> reason;
   std::string until = "end";
@@ -201,7 +202,7 @@ void print_batch(const console& out, const feed_reply& reply) {
 expected<int> feed(client& node, const console& out,
                    const session_options& options, std::vector<answer> answers,
                    client::deadline limit) {
-  call_options how{limit, {}};
+  call_options how{limit, options.request_id};
   auto reply = options.no_wait
                  ? node.resume(options.id, std::move(answers), how)
                  : node.feed(options.id, std::move(answers), how);
@@ -430,6 +431,7 @@ void add_feed(CLI::App* parent, command_context& context, options_ptr options) {
     ->excludes(text)
     ->excludes(query)
     ->excludes(usage);
+  add_request_id(command, options->request_id);
   command->add_flag("--no-wait", options->no_wait,
                     "Return when the answer is on disk, not when the session "
                     "pauses or ends");

@@ -16,6 +16,7 @@ struct state_options {
   std::uint32_t limit = 0;
   std::string key;
   std::string value;
+  std::string request_id;
 };
 
 state_key key_of(const state_options& options) {
@@ -86,7 +87,7 @@ expected<int> get(client& node, const console& out,
 expected<int> set(client& node, const console& out,
                   const state_options& options) {
   auto where = key_of(options);
-  auto version = node.state_set(where, options.value);
+  auto version = node.state_set(where, options.value, {{}, options.request_id});
   if (!version)
     return failed{version.error()};
   if (out.is_json())
@@ -98,7 +99,7 @@ expected<int> set(client& node, const console& out,
 expected<int> remove(client& node, const console& out,
                      const state_options& options) {
   auto where = key_of(options);
-  auto existed = node.state_delete(where);
+  auto existed = node.state_delete(where, {{}, options.request_id});
   if (!existed)
     return failed{existed.error()};
   if (!*existed)
@@ -130,12 +131,14 @@ void add_state_commands(CLI::App& app, command_context& context) {
                        "List the namespaces, or the keys of one", list);
   list_app->add_option("--prefix", o->prefix, "Only keys that begin with this");
   list_app->add_option("--limit", o->limit, "At most so many");
-  for (auto* command :
-       {add(parent, context, o, "get", "Print a value as JSON", get),
-        add(parent, context, o, "delete", "Delete a value", remove)})
-    command->add_option("KEY", o->key, "The key")->required();
+  auto* get_app = add(parent, context, o, "get", "Print a value as JSON", get);
   auto* set_app = add(parent, context, o, "set", "Write a value", set);
-  set_app->add_option("KEY", o->key, "The key")->required();
+  auto* delete_app
+    = add(parent, context, o, "delete", "Delete a value", remove);
+  for (auto* command : {get_app, set_app, delete_app})
+    command->add_option("KEY", o->key, "The key")->required();
+  for (auto* command : {set_app, delete_app})
+    add_request_id(command, o->request_id);
   set_app->add_option("JSON", o->value, "The value")->required();
 }
 

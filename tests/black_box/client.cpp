@@ -562,6 +562,35 @@ CAF_TEST(commands that wait go on with the node that comes next) {
   CAF_CHECK_EQUAL(watched.out, undisturbed.out);
 }
 
+CAF_TEST(a command that is repeated under its id is not done again) {
+  temporary_folder files;
+  auto file = files.write("why.lua", ask);
+  auto run = [&] {
+    return box.run_json({"run", file, "--detach", "--request-id", "job-1"});
+  };
+  auto first = run();
+  CAF_CHECK_EQUAL(first.code, 0);
+  restart();
+  auto id = first.document()["session_id"].get<std::string>();
+  CAF_CHECK_EQUAL(run().document()["session_id"], id);
+  auto feed = [&] {
+    return box.run_json(
+      {"session", "feed", id, "because", "--request-id", "job-2"});
+  };
+  CAF_CHECK_EQUAL(feed().document()["status"], "completed");
+  CAF_CHECK_EQUAL(feed().document()["result"], "because");
+  CAF_CHECK_EQUAL(node->list({}, patience)->sessions.size(), 1u);
+  auto set = [&](const char* value, const char* request) {
+    return box.run_json(
+      {"state", "set", "key", value, "--request-id", request});
+  };
+  auto version = set("1", "job-3").document()["version"];
+  CAF_CHECK_EQUAL(set("2", "job-4").code, 0);
+  CAF_CHECK_EQUAL(set("1", "job-3").document()["version"], version);
+  CAF_CHECK_EQUAL(set("3", "job-4").error_code(), "conflict");
+  CAF_CHECK_EQUAL(*node->state_get({"default", "key"})->value, "2");
+}
+
 CAF_TEST(a command whose node stays away exits with 4) {
   auto id = paused(ask);
   auto watch
