@@ -65,6 +65,7 @@ simulation::simulation(simulation_options options)
   // Clocks jump by days here, and nobody is to be forgotten.
   settings.session.retention = std::chrono::hours{100'000};
   settings.session.idle_ttl = std::chrono::hours{100'000};
+  settings.storage.keep_receipts = std::chrono::hours{100'000};
   settings.session.observer_window = chance(2) ? 1 + roll(4) : 256;
   if (chance(4))
     settings.session.max_waiting = 1 + roll(4);
