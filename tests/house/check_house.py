@@ -21,6 +21,7 @@ PURE_CORES = [
     "actors/persistence/database.cpp",
     "actors/persistence/documents.cpp",
     "actors/process/crash_notes.cpp",
+    "actors/process/process_handle.cpp",
     "actors/process/process_identity.cpp",
     # No stranger reaches the framework, whose protocol does not bear them.
     "actors/remote/certificates.cpp",

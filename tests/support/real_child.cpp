@@ -32,28 +32,38 @@ namespace {
 
 } // namespace
 
-real_child::real_child() {
+real_child::real_child(kin whose) : whose_(whose) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     throw std::runtime_error{"cannot make a pair of sockets"};
-  pid_ = ::fork();
-  if (pid_ < 0)
+  auto pid = ::fork();
+  if (pid < 0)
     throw std::runtime_error{"cannot make a child"};
-  if (pid_ == 0) {
+  if (pid == 0) {
     ::close(ends[0]);
-    obey(ends[1]);
+    if (whose == kin::grandchild && ::fork() != 0)
+      ::_exit(0);
+    auto me = ::getpid();
+    if (::write(ends[1], &me, sizeof(me)) == sizeof(me))
+      obey(ends[1]);
+    ::_exit(1);
   }
   ::close(ends[1]);
   orders_ = ends[0];
+  if (::read(orders_, &pid_, sizeof(pid_)) != sizeof(pid_))
+    throw std::runtime_error{"the child does not say who it is"};
+  if (whose == kin::grandchild)
+    ::waitpid(pid, nullptr, 0);
 }
 
 real_child::real_child(real_child&& other) noexcept
-  : pid_(std::exchange(other.pid_, 0)),
+  : whose_(other.whose_), pid_(std::exchange(other.pid_, 0)),
     orders_(std::exchange(other.orders_, -1)) {
   // nop
 }
 
 real_child& real_child::operator=(real_child&& other) noexcept {
+  std::swap(whose_, other.whose_);
   std::swap(pid_, other.pid_);
   std::swap(orders_, other.orders_);
   return *this;
@@ -62,7 +72,8 @@ real_child& real_child::operator=(real_child&& other) noexcept {
 real_child::~real_child() {
   if (pid_ > 0) {
     ::kill(pid_, SIGKILL);
-    reap();
+    if (whose_ == kin::child)
+      reap();
   }
   if (orders_ >= 0)
     ::close(orders_);

@@ -9,11 +9,14 @@
 
 namespace muster::test {
 
-/// A child of this process that waits for orders; ended and reaped in the end.
+/// A process that waits for orders; ended and reaped in the end.
 /// Made with the plainest means, as it stands for a process of somebody else.
 class real_child {
 public:
-  real_child();
+  /// Whose child it is. A grandchild's own parent is gone.
+  enum class kin { child, grandchild };
+
+  explicit real_child(kin whose = kin::child);
 
   real_child(real_child&& other) noexcept;
 
@@ -37,7 +40,13 @@ public:
 
   void reap();
 
+  /// Somebody else has reaped it.
+  void forget() {
+    pid_ = 0;
+  }
+
 private:
+  kin whose_ = kin::child;
   pid_t pid_ = 0;
   int orders_ = -1;
 };
