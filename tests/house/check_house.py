@@ -23,6 +23,7 @@ PURE_CORES = [
     "actors/process/crash_notes.cpp",
     "actors/process/process_handle.cpp",
     "actors/process/process_identity.cpp",
+    "actors/process/spawn.cpp",
     # No stranger reaches the framework, whose protocol does not bear them.
     "actors/remote/certificates.cpp",
     "actors/remote/gate.cpp",
