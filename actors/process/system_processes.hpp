@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "actors/process/process_port.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+
+namespace muster {
+
+/// The processes of the operating system. One plain thread waits for the end
+/// and the readiness of all of them, and calls the listeners.
+class system_processes : public process_port {
+public:
+  // -- constants --------------------------------------------------------------
+
+  /// How long a killed process may take to end when this is stopped; one that
+  /// hangs in the kernel is left to it.
+  static constexpr auto stop_patience = std::chrono::seconds(2);
+
+  // -- constructors and destructors -------------------------------------------
+
+  /// @param max_processes how many are held at most.
+  /// @returns `overloaded` if there is no descriptor left.
+  [[nodiscard]] static expected<std::unique_ptr<system_processes>>
+  open(std::size_t max_processes);
+
+  ~system_processes() override;
+
+  // -- the port ---------------------------------------------------------------
+
+  expected<process_identity> start(const process_order& order,
+                                   process_listener listener) override;
+
+  expected<void> adopt(const process_identity& who,
+                       process_listener listener) override;
+
+  expected<void> send(const process_identity& who, int signal) override;
+
+  expected<bool> is_alive(const process_identity& who) override;
+
+  std::size_t size() const override;
+
+  /// Must not be called by a listener: it waits for the thread.
+  void stop() override;
+
+private:
+  // -- member types -----------------------------------------------------------
+
+  using clock = std::chrono::steady_clock;
+
+  struct entry {
+    explicit entry(process_handle what) : handle(std::move(what)) {
+      // nop
+    }
+
+    process_handle handle;
+    /// None once it is ready, or if it need not be.
+    descriptor ready;
+    std::string said;
+    std::string program;
+    std::chrono::milliseconds ready_within{0};
+    clock::time_point limit = clock::time_point::max();
+    /// Whether it closed its pipe without a line, maybe by ending.
+    bool was_silent = false;
+    std::optional<failure> never_ready;
+    process_listener listener;
+  };
+
+  using entries = std::map<std::uint64_t, entry>;
+
+  // -- implementation details -------------------------------------------------
+
+  explicit system_processes(std::size_t max_processes);
+
+  void run();
+
+  void on_event(std::uint64_t key);
+
+  // All that follows needs the lock.
+
+  [[nodiscard]] expected<void> check_room() const;
+
+  [[nodiscard]] expected<void> insert(entry x);
+
+  void erase(entries::iterator i);
+
+  /// Kills those that are not ready in time.
+  /// @returns what is left until the next one is late, for `epoll_wait`.
+  int expire();
+
+  /// Reads what a child says, and gives it up if that is no line.
+  /// @returns the line once it is whole.
+  std::optional<std::string> read_line(entries::iterator i);
+
+  /// Notes why a child never became ready, and kills it.
+  void give_up(entries::iterator i, errc code, const std::string& why);
+
+  void close_pipe(entries::iterator i);
+
+  /// What its listener hears about its end.
+  static process_ended ended(const entry& x, process_exit end);
+
+  // -- member variables -------------------------------------------------------
+
+  std::size_t max_processes_;
+  descriptor epoll_;
+  descriptor wake_;
+  /// Guards what follows.
+  mutable std::mutex mutex_;
+  bool done_ = false;
+  /// Room taken by those that are being started.
+  std::size_t reserved_ = 0;
+  std::uint64_t last_number_ = 0;
+  entries entries_;
+  std::map<process_identity, std::uint64_t> numbers_;
+  std::set<std::pair<clock::time_point, std::uint64_t>> limits_;
+  std::thread thread_;
+};
+
+} // namespace muster
