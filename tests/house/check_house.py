@@ -24,6 +24,7 @@ PURE_CORES = [
     "actors/process/process_handle.cpp",
     "actors/process/process_identity.cpp",
     "actors/process/spawn.cpp",
+    "actors/process/stop_ladder.cpp",
     "actors/process/system_processes.cpp",
     # No stranger reaches the framework, whose protocol does not bear them.
     "actors/remote/certificates.cpp",
