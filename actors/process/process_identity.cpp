@@ -38,7 +38,10 @@ expected<std::optional<std::string>> read_small(const std::string& path) {
     return std::string{bytes.data(), static_cast<std::size_t>(size)};
   if (errno == ENOENT || errno == ESRCH)
     return std::nullopt;
-  return fail(errc::internal,
+  auto code = errno == EMFILE || errno == ENFILE || errno == ENOMEM
+                ? errc::overloaded
+                : errc::internal;
+  return fail(code,
               fmt::format("cannot read '{}': {}", path, std::strerror(errno)));
 }
 

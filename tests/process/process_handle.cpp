@@ -8,7 +8,6 @@
 #include "tests/support/suite.hpp"
 
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

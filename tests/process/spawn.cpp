@@ -118,22 +118,30 @@ CAF_TEST(a child gets no descriptor but its own four) {
 }
 
 CAF_TEST(a child gets its descriptors also where this process has none) {
+  auto to_file = shell("echo ready >&3; echo out; echo err >&2");
+  to_file.output = folder + "/out";
+  descriptor given{
+    ::open((folder + "/given").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)};
+  auto to_descriptor = to_file;
+  to_descriptor.output = given.get();
   // In the place of the numbers that the child gets.
   descriptor kept[3];
   for (int i = 0; i < 3; ++i)
     kept[i] = descriptor{::fcntl(i, F_DUPFD_CLOEXEC, 100)};
   for (int i = 0; i < 3; ++i)
     ::close(i);
-  auto order = shell("echo ready >&3; echo out; echo err >&2");
-  order.output = folder + "/out";
-  auto said = said_by(order);
+  auto first = said_by(to_file);
+  auto second = said_by(to_descriptor);
   for (int i = 0; i < 3; ++i)
     if (kept[i])
       ::dup2(kept[i].get(), i);
-  CAF_CHECK_EQUAL(said, "ready\n");
-  std::ifstream in{folder + "/out"};
-  std::string text{std::istreambuf_iterator<char>{in}, {}};
-  CAF_CHECK_EQUAL(text, "out\nerr\n");
+  CAF_CHECK_EQUAL(first, "ready\n");
+  CAF_CHECK_EQUAL(second, "ready\n");
+  for (auto* name : {"/out", "/given"}) {
+    std::ifstream in{folder + name};
+    std::string text{std::istreambuf_iterator<char>{in}, {}};
+    CAF_CHECK_EQUAL(text, "out\nerr\n");
+  }
 }
 
 CAF_TEST(a child has no signal blocked) {
@@ -246,6 +254,11 @@ CAF_TEST(what cannot be started is refused with its cause) {
 }
 
 CAF_TEST(without descriptors nothing is started and nothing is left) {
+  // All numbers below the limit are in use.
+  std::vector<descriptor> full(1);
+  while (full.back().get() < 40)
+    full.emplace_back(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+  auto first_free = static_cast<rlim_t>(full.back().get()) + 1;
   auto before = open_descriptors();
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -254,7 +267,7 @@ CAF_TEST(without descriptors nothing is started and nothing is left) {
   int refusals = 0;
   bool started = false;
   for (rlim_t more = 0; !started && more < 64; ++more) {
-    rlimit low{before + more, limit.rlim_max};
+    rlimit low{first_free + more, limit.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &low);
     auto child = spawn(shell("exec sleep 1000"));
     ::setrlimit(RLIMIT_NOFILE, &limit);
@@ -264,6 +277,7 @@ CAF_TEST(without descriptors nothing is started and nothing is left) {
       CAF_CHECK(child->handle.reap_within(patience));
     } else {
       ++refusals;
+      CAF_CHECK_EQUAL(child.error().code, errc::overloaded);
     }
   }
   CAF_CHECK(started);

@@ -229,8 +229,8 @@ CAF_TEST(whoever is ready outlives this) {
   CAF_REQUIRE(port->adopt(who, heard.listener()));
   CAF_CHECK_EQUAL(port->start(shell(""), heard.listener()).error().code,
                   errc::overloaded);
-  CAF_CHECK(port->send(who, SIGKILL));
-  CAF_CHECK_EQUAL(heard.next<process_ended>().end, signalled(SIGKILL));
+  CAF_CHECK(port->send(who, SIGTERM));
+  CAF_CHECK_EQUAL(heard.next<process_ended>().end, signalled(SIGTERM));
 }
 
 CAF_TEST(a listener may start the next one) {
