@@ -2,6 +2,8 @@
 
 #include "tests/bench/drivers.hpp"
 
+#include "actors/process/environment.hpp"
+
 #include <fmt/format.h>
 
 #include <chrono>
@@ -142,8 +144,12 @@ std::vector<std::string> spawn(caf::actor_system& system,
   return ids;
 }
 
-double feed(caf::actor_system& system, const node_actor& node,
-            const std::vector<std::string>& ids, double seconds) {
+namespace {
+
+/// @param next_id gives the id of the next request, or `once`.
+template <class F>
+double feed_as(caf::actor_system& system, const node_actor& node,
+               const std::vector<std::string>& ids, double seconds, F next_id) {
   return run_driver(
     system, ids.size(), seconds,
     [=](caf::event_based_actor* self, const drive_pointer& d, std::size_t i) {
@@ -152,13 +158,27 @@ double feed(caf::actor_system& system, const node_actor& node,
         [=, id = ids[i]](std::size_t count) {
           return self->request(node, caf::infinite, feed_atom::value, id,
                                std::vector<answer>{next_answer(count)},
-                               feed_mode::next_event, once);
+                               feed_mode::next_event, next_id());
         },
         [](const feed_reply& reply) -> std::string {
           auto fine = reply.results.size() == 1 && !reply.results[0].refused;
           return fine ? "" : "a feed was refused";
         });
     });
+}
+
+} // namespace
+
+double feed(caf::actor_system& system, const node_actor& node,
+            const std::vector<std::string>& ids, double seconds) {
+  return feed_as(system, node, ids, seconds, [] { return once; });
+}
+
+double feed_with_ids(caf::actor_system& system, const node_actor& node,
+                     const std::vector<std::string>& ids, double seconds) {
+  return feed_as(system, node, ids, seconds, [env = real_environment()] {
+    return make_request_id(env.wall_ms(), env.random());
+  });
 }
 
 double show(caf::actor_system& system, const node_actor& node,

@@ -27,6 +27,10 @@ std::vector<std::string> spawn(caf::actor_system& system,
 double feed(caf::actor_system& system, const node_actor& node,
             const std::vector<std::string>& ids, double seconds);
 
+/// The same, each feed under an id of its own, as the client library does it.
+double feed_with_ids(caf::actor_system& system, const node_actor& node,
+                     const std::vector<std::string>& ids, double seconds);
+
 /// Has every session shown again and again, once each at a time.
 /// @returns views per second.
 double show(caf::actor_system& system, const node_actor& node,

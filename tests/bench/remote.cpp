@@ -8,7 +8,7 @@
 #include "tests/black_box/program.hpp"
 
 #include "actors/process/environment.hpp"
-#include "actors/remote/publish.hpp"
+#include "actors/remote/connect.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -164,11 +164,12 @@ group remote(const options& how) {
     {
       {"remote grpc, 1 synced call", "calls/s",
        [&] { return grpc_rate(how, 1, true); }},
-      {"remote feed, 1 session", "feeds/s", [&] { return rate(how, feed, 1); }},
+      {"remote feed, 1 session", "feeds/s",
+       [&] { return rate(how, feed_with_ids, 1); }},
       {"remote grpc, 100 synced calls", "calls/s",
        [&] { return grpc_rate(how, 100, true); }},
       {"remote feed, 100 sessions", "feeds/s",
-       [&] { return rate(how, feed, 100); }},
+       [&] { return rate(how, feed_with_ids, 100); }},
       {"remote grpc, 1 call", "calls/s",
        [&] { return grpc_rate(how, 1, false); }},
       {"remote show, 1 session", "views/s", [&] { return rate(how, show, 1); }},
