@@ -5,6 +5,7 @@
 #include "messages/atoms.hpp"
 #include "messages/caf_support.hpp"
 #include "messages/persistence.hpp"
+#include "messages/pool.hpp"
 #include "messages/receipt.hpp"
 #include "messages/session.hpp"
 
@@ -112,6 +113,20 @@ using state_verbs = caf::typed_actor<
   // Deletes a value; answers whether there was one.
   caf::replies_to<delete_atom, state_key, std::string>::with<bool>>;
 
+/// The verbs for worker processes.
+using pool_verbs = caf::typed_actor<
+  // Lists the workers, oldest first.
+  caf::replies_to<pool_atom, list_atom>::with<std::vector<worker_view>>,
+  // Starts a worker that waits for a session; answers once it is ready. The
+  // text is the id of the request, as in `session_verbs`.
+  caf::replies_to<pool_atom, spawn_atom, std::string>::with<worker_view>,
+  // Stops the worker of that id, or of that unique beginning of one; all of
+  // them if the text is empty. One that has a session loses nothing: it is
+  // replayed in another worker when somebody needs it.
+  caf::replies_to<pool_atom, stop_atom, std::string>::with<pool_stop_reply>,
+  // Takes out what is dead; answers with the ids of those that were.
+  caf::replies_to<pool_atom, collect_atom>::with<std::vector<std::string>>>;
+
 // -- the actors ---------------------------------------------------------------
 
 /// The NODE: the one published handle, the front door of all clients.
@@ -166,6 +181,21 @@ using persistence_actor = state_verbs::extend_with<reporting_actor>::extend<
 using session_registry_actor = session_verbs::extend_with<reporting_actor>::
   extend_with<ticking_actor>::extend<
     // Takes no new work, lets every session finish its commit, and stops them.
+    caf::replies_to<stop_atom>::with<caf::ok_atom>>;
+
+/// The POOL REGISTRY: knows the worker processes, finds them again after a
+/// restart of the node, and starts and stops them. What it answers about them
+/// is on disk. A broken `registry.json` is the answer to all of its requests.
+using pool_registry_actor = pool_verbs::extend_with<reporting_actor>::
+  extend_with<ticking_actor>::extend<
+    // Gives a session, by its whole id, a worker: the one that has it, if that
+    // stands at rest behind the event of that number; otherwise one that waits,
+    // or a new one, and what had the session before is gone by then.
+    caf::replies_to<take_atom, std::string, std::uint64_t>::with<worker_lease>,
+    // The session, second, needs the worker, first, no longer: it shall end.
+    caf::reacts_to<release_atom, std::string, std::string>,
+    // Takes no new work. Workers live on, but for those that nobody could find
+    // again.
     caf::replies_to<stop_atom>::with<caf::ok_atom>>;
 
 /// A SESSION. Its handle never leaves the node; the registry passes on what

@@ -60,6 +60,11 @@ void add_message_types(caf::actor_system_config& config) {
     .add_message_type<state_space>("muster::state_space")
     .add_message_type<std::vector<state_space>>(
       "std::vector<muster::state_space>")
+    .add_message_type<worker_view>("muster::worker_view")
+    .add_message_type<std::vector<worker_view>>(
+      "std::vector<muster::worker_view>")
+    .add_message_type<pool_stop_reply>("muster::pool_stop_reply")
+    .add_message_type<worker_lease>("muster::worker_lease")
     .add_message_type<commit_request>("muster::commit_request")
     .add_message_type<commit_ack>("muster::commit_ack")
     .add_message_type<receipt>("muster::receipt")

@@ -98,6 +98,8 @@ private:
       }
       end(']');
     }
+    if (x.spec.isolation != session_isolation::node)
+      text("isolation", to_string(x.spec.isolation));
     end('}');
   }
 
@@ -207,6 +209,8 @@ struct reader {
       spec.task = in.at("task").get<std::string>();
     if (in.contains("packages"))
       spec.packages = in.at("packages").get<std::vector<std::string>>();
+    if (text("isolation") == "worker")
+      spec.isolation = session_isolation::worker;
     return spec;
   }
 

@@ -4,6 +4,10 @@
 
 namespace muster {
 
+std::string to_string(session_isolation isolation) {
+  return isolation == session_isolation::worker ? "worker" : "node";
+}
+
 std::string to_string(session_kind kind) {
   return kind == session_kind::advice ? "advice" : "run";
 }

@@ -23,6 +23,17 @@ enum class session_kind : std::uint8_t {
 
 [[nodiscard]] std::string to_string(session_kind kind);
 
+/// Where a session's script runs.
+enum class session_isolation : std::uint8_t {
+  /// In the process of the node.
+  node = 1,
+  /// In a worker process, which is given back when the session needs it no
+  /// more.
+  worker,
+};
+
+[[nodiscard]] std::string to_string(session_isolation isolation);
+
 /// What a session is to do. Fixed for its life.
 struct session_spec {
   session_kind kind = session_kind::run;
@@ -38,13 +49,15 @@ struct session_spec {
   std::string ctx = "{}";
   /// Folders that `require` searches before those of the node, in this order.
   std::vector<std::string> packages;
+  session_isolation isolation = session_isolation::node;
 
   friend bool operator==(const session_spec&, const session_spec&) = default;
 };
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, session_spec& x) {
-  return f(x.kind, x.code, x.name, x.strategy, x.task, x.ctx, x.packages);
+  return f(x.kind, x.code, x.name, x.strategy, x.task, x.ctx, x.packages,
+           x.isolation);
 }
 
 /// Tokens that an answer cost, as its giver counted them.

@@ -104,19 +104,30 @@ struct host_call {
     state_get,
     /// All keys of `where.space`, sorted.
     state_keys,
+    /// The module that `require` names, `where.key`, looked for in the folders
+    /// of the session and then in those of the node.
+    module_source,
   };
 
   kind what = kind::state_get;
   state_key where;
+
+  friend bool operator==(const host_call&, const host_call&) = default;
 };
 
 /// The answer to a `host_call`.
 struct host_result {
-  /// The value as JSON, or the keys as a JSON array; absent if there is no such
-  /// value.
+  /// The value as JSON, the keys as a JSON array, or the module's text; absent
+  /// if there is no such value or module.
   std::optional<std::string> text;
   /// Of a value.
   std::uint64_t version = 0;
+  /// Of a module: its path below the folder that it was found in.
+  std::string name;
+  /// Why a module cannot be read, although it is there.
+  std::string error;
+
+  friend bool operator==(const host_result&, const host_result&) = default;
 };
 
 /// Nothing happened yet: call `advance` again when it is this session's turn.
@@ -129,9 +140,14 @@ struct host_waiting {};
 /// commit.
 struct host_restored {};
 
+/// What ran the strategy is gone, with everything since the last event on disk.
+struct host_lost {
+  failure why;
+};
+
 /// How far a strategy has come.
 using host_report = std::variant<host_busy, host_waiting, host_restored,
-                                 host_call, strategy_step>;
+                                 host_call, strategy_step, host_lost>;
 
 /// What a strategy host begins with.
 struct strategy_start {
@@ -165,6 +181,9 @@ public:
   /// Answers the pause that `advance` reported last: one answer for each of its
   /// queries, in query order.
   virtual void answer(std::vector<answered_event> answers) = 0;
+
+  /// The session is on disk up to this event, which is where the host stands.
+  virtual void committed(std::uint64_t seq) = 0;
 
   /// Log lines since the last call of this. Empty during a replay.
   [[nodiscard]] virtual std::vector<log_line> take_logs() = 0;

@@ -5,6 +5,7 @@
 #include "actors/session/session_registry.hpp"
 #include "actors/strategy/guarded_host.hpp"
 #include "actors/strategy/local_host.hpp"
+#include "actors/strategy/package_folders.hpp"
 #include "actors/tick/tick.hpp"
 
 #include "messages/interface.hpp"
@@ -48,6 +49,15 @@ make_session_context(const std::shared_ptr<const node_parts>& parts,
     return std::make_unique<guarded_host>(std::move(host), crashes,
                                           strategy.max_crashes);
   };
+  context->find_module
+    = [parts](std::vector<std::string> folders, const std::string& name) {
+        auto& strategy = parts->settings.strategy;
+        folders.insert(folders.end(), strategy.packages.begin(),
+                       strategy.packages.end());
+        auto found = find_module(folders, name, strategy.max_source_bytes);
+        return host_result{std::move(found.text), 0, std::move(found.name),
+                           std::move(found.error)};
+      };
   return context;
 }
 

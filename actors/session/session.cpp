@@ -337,8 +337,14 @@ void rebuild_host(session_pointer self, const stored_session& stored,
 }
 
 /// Passes on what the strategy asks, and the answer back.
-void ask_disk(session_pointer self, const host_call& call) {
+void answer_call(session_pointer self, const host_call& call) {
   auto& st = self->state;
+  if (call.what == host_call::kind::module_source) {
+    st.host->resolve(
+      st.context->find_module(st.core->fold().packages(), call.where.key));
+    self->send(self, advance_atom::value, st.host_number);
+    return;
+  }
   auto number = st.host_number;
   auto resolve = [=](host_result result) {
     auto& now = self->state;
@@ -358,7 +364,7 @@ void ask_disk(session_pointer self, const host_call& call) {
     self->request(disk, caf::infinite, get_atom::value, call.where)
       .then(
         [=](state_value& x) {
-          resolve({std::move(x.value), x.version});
+          resolve({std::move(x.value), x.version, {}, {}});
         },
         give_up);
     return;
@@ -373,7 +379,10 @@ void ask_disk(session_pointer self, const host_call& call) {
           keys.push_back(std::move(entry.key));
         // Only what an older version took could be no text; it must not stop
         // the session.
-        resolve({keys.dump(-1, ' ', false, json::error_handler_t::replace), 0});
+        resolve({keys.dump(-1, ' ', false, json::error_handler_t::replace),
+                 0,
+                 {},
+                 {}});
       },
       give_up);
 }
@@ -390,7 +399,7 @@ void advance(session_pointer self) {
   else if (std::holds_alternative<host_restored>(report))
     st.core->machine_restored();
   else if (auto* call = std::get_if<host_call>(&report))
-    ask_disk(self, *call);
+    answer_call(self, *call);
   else if (auto* step = std::get_if<strategy_step>(&report))
     perform(self, st.core->machine_stopped(std::move(*step), now_ms(self)));
 }

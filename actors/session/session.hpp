@@ -52,6 +52,10 @@ struct session_context {
   std::shared_ptr<const crash_notes> crashes;
   /// Makes the host of a strategy.
   std::function<strategy_host_ptr()> make_host;
+  /// Looks for a module in these folders, and then in those of the node.
+  std::function<host_result(const std::vector<std::string>&,
+                            const std::string&)>
+    find_module;
   persistence_actor persistence;
 };
 

@@ -104,6 +104,8 @@ json session_fold::progress() const {
 
 void session_fold::add(const spawned_event& x) {
   view_.kind = x.spec.kind;
+  isolation_ = x.spec.isolation;
+  packages_ = x.spec.packages;
   view_.created_ms = view_.last_active_ms = now_ms_;
   enter(session_phase::running);
   auto ctx = json::parse(x.spec.ctx, nullptr, false);

@@ -86,6 +86,16 @@ public:
     return answers_;
   }
 
+  /// Where the script runs.
+  [[nodiscard]] session_isolation isolation() const {
+    return isolation_;
+  }
+
+  /// The folders in which the script's `require` looks first.
+  [[nodiscard]] const std::vector<std::string>& packages() const {
+    return packages_;
+  }
+
   /// The number that the next query will get.
   [[nodiscard]] std::uint64_t next_query() const {
     return next_query_;
@@ -133,6 +143,8 @@ private:
   // -- member variables -------------------------------------------------------
 
   session_view view_;
+  session_isolation isolation_ = session_isolation::node;
+  std::vector<std::string> packages_;
   session_metrics metrics_;
   budget budget_;
   std::string custom_stats_;

@@ -69,6 +69,11 @@ void guarded_host::answer(std::vector<answered_event> answers) {
   host_->answer(std::move(answers));
 }
 
+void guarded_host::committed(std::uint64_t seq) {
+  if (host_)
+    host_->committed(seq);
+}
+
 std::vector<log_line> guarded_host::take_logs() {
   return host_ ? host_->take_logs() : std::vector<log_line>{};
 }

@@ -36,6 +36,8 @@ public:
 
   void answer(std::vector<answered_event> answers) override;
 
+  void committed(std::uint64_t seq) override;
+
   [[nodiscard]] std::vector<log_line> take_logs() override;
 
   [[nodiscard]] std::uint64_t memory_bytes() const override;

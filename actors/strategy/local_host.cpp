@@ -3,7 +3,6 @@
 #include "actors/strategy/local_host.hpp"
 
 #include "actors/strategy/builtin_sources.hpp"
-#include "actors/strategy/package_folders.hpp"
 #include "actors/strategy/values.hpp"
 
 #include "messages/hash.hpp"
@@ -76,9 +75,6 @@ void local_host::start(strategy_start what) {
     sources_.emplace(std::move(source.hash), std::move(source.text));
   auto& spawned = std::get<spawned_event>(events_.at(0).body);
   began_ms_ = events_[0].at_ms;
-  folders_ = spawned.spec.packages;
-  folders_.insert(folders_.end(), settings_.packages.begin(),
-                  settings_.packages.end());
   cursor_ = 1;
   try {
     machine_
@@ -113,9 +109,17 @@ host_report local_host::advance() {
 
 void local_host::resolve(host_result result) {
   waiting_ = waiting_for::nothing;
+  if (asked_ == host_call::kind::module_source) {
+    provide(std::move(result));
+    return;
+  }
   call_.result = encode(result).dump();
   record(std::move(call_));
   machine_->resolve(std::move(result));
+}
+
+void local_host::committed(std::uint64_t) {
+  // nop
 }
 
 void local_host::answer(std::vector<answered_event> answers) {
@@ -253,17 +257,16 @@ std::optional<host_report> local_host::on(machine_calls& calls) {
                             "since its last pause",
                             settings_.max_effects, settings_.max_effect_bytes),
                 failure_kind::limit_exceeded);
-  waiting_ = waiting_for::resolve;
-  return std::move(calls.call);
+  return ask(std::move(calls.call));
 }
 
 std::optional<host_report> local_host::on(machine_requires& requires_module) {
-  auto arguments = short_hash(requires_module.name);
-  module_text module;
+  call_ = {"source", short_hash(requires_module.name), {}, {}};
   if (replaying()) {
-    auto* effect = replay_effect("source", arguments);
+    auto* effect = replay_effect(call_.kind, call_.arguments);
     if (effect == nullptr)
       return fail(divergence_, failure_kind::replay_diverged);
+    module_text module;
     module.error = effect->error;
     if (!effect->result.empty()) {
       auto found = json::parse(effect->result);
@@ -278,24 +281,8 @@ std::optional<host_report> local_host::on(machine_requires& requires_module) {
                             "more than {} times since its last pause",
                             settings_.max_effects),
                 failure_kind::limit_exceeded);
-  module
-    = find_module(folders_, requires_module.name, settings_.max_source_bytes);
-  if (!module.text && module.error.empty()) {
-    auto name = requires_module.name;
-    std::replace(name.begin(), name.end(), '.', '_');
-    if (auto i = builtin_sources().find(name + ".lua");
-        i != builtin_sources().end())
-      module = {i->second, i->first, {}};
-  }
-  effect_event effect{"source", arguments, {}, module.error};
-  if (module.text) {
-    auto hash = sha256(*module.text);
-    effect.result = json{{"name", module.name}, {"hash", hash}}.dump();
-    step_.sources.push_back({std::move(hash), *module.text});
-  }
-  record(std::move(effect));
-  machine_->provide(std::move(module));
-  return std::nullopt;
+  module_name_ = requires_module.name;
+  return ask({host_call::kind::module_source, {{}, module_name_}});
 }
 
 std::optional<host_report> local_host::on(machine_returned& returned) {
@@ -395,6 +382,34 @@ void local_host::go_live_at_end() {
   events_ = {};
   cursor_ = 0;
   sources_.clear();
+}
+
+// -- asking the session -------------------------------------------------------
+
+host_report local_host::ask(host_call call) {
+  waiting_ = waiting_for::resolve;
+  asked_ = call.what;
+  return call;
+}
+
+void local_host::provide(host_result found) {
+  module_text module{std::move(found.text), std::move(found.name),
+                     std::move(found.error)};
+  if (!module.text && module.error.empty()) {
+    auto name = module_name_;
+    std::replace(name.begin(), name.end(), '.', '_');
+    if (auto i = builtin_sources().find(name + ".lua");
+        i != builtin_sources().end())
+      module = {i->second, i->first, {}};
+  }
+  call_.error = module.error;
+  if (module.text) {
+    auto hash = sha256(*module.text);
+    call_.result = json{{"name", module.name}, {"hash", hash}}.dump();
+    step_.sources.push_back({std::move(hash), *module.text});
+  }
+  record(std::move(call_));
+  machine_->provide(std::move(module));
 }
 
 // -- recording ----------------------------------------------------------------

@@ -46,6 +46,8 @@ public:
 
   void answer(std::vector<answered_event> answers) override;
 
+  void committed(std::uint64_t seq) override;
+
   [[nodiscard]] std::vector<log_line> take_logs() override;
 
   [[nodiscard]] std::uint64_t memory_bytes() const override;
@@ -105,6 +107,14 @@ private:
   /// Leaves the replay behind if it is over.
   void go_live_at_end();
 
+  // -- asking the session -----------------------------------------------------
+
+  /// Waits for the session to answer.
+  host_report ask(host_call call);
+
+  /// Gives the script the module that it asked for.
+  void provide(host_result found);
+
   // -- recording --------------------------------------------------------------
 
   void record(effect_event effect);
@@ -137,7 +147,6 @@ private:
   std::size_t cursor_ = 0;
   std::map<std::string, std::string> sources_;
   std::vector<state_key> contended_;
-  std::vector<std::string> folders_;
   std::int64_t began_ms_ = 0;
   bool live_ = false;
 
@@ -148,7 +157,9 @@ private:
 
   /// The call that the session is to resolve.
   effect_event call_;
-  state_key call_where_;
+  host_call::kind asked_ = host_call::kind::state_get;
+  /// The module that the script asked for last.
+  std::string module_name_;
 
   /// The queries of the pause that the script is in.
   std::vector<query> queries_;

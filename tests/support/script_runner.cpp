@@ -2,6 +2,8 @@
 
 #include "tests/support/script_runner.hpp"
 
+#include "actors/strategy/package_folders.hpp"
+
 #include "messages/json.hpp"
 
 #include <stdexcept>
@@ -180,16 +182,22 @@ std::unique_ptr<local_host> script_runner::make_host(const script_outcome& past,
 host_result
 script_runner::look_up(const host_call& call,
                        const std::map<std::string, std::string>& values) const {
+  if (call.what == host_call::kind::module_source) {
+    auto found = find_module(settings.packages, call.where.key,
+                             settings.max_source_bytes);
+    return {std::move(found.text), 0, std::move(found.name),
+            std::move(found.error)};
+  }
   if (call.what == host_call::kind::state_keys) {
     auto keys = json::array();
     for (auto& [key, value] : values)
       keys.push_back(key);
-    return {keys.dump(), 0};
+    return {keys.dump(), 0, {}, {}};
   }
   auto i = values.find(call.where.key);
   if (i == values.end())
-    return {std::nullopt, 0};
-  return {i->second, 1};
+    return {};
+  return {i->second, 1, {}, {}};
 }
 
 } // namespace muster::test
