@@ -99,11 +99,16 @@ struct worker_lease {
   /// Whether it has the session already, and stands at rest behind the event
   /// that was named. Otherwise it has none, and must be given a history.
   bool has_session = false;
+  /// The signal of a crash that ended the worker which had the session before;
+  /// 0 if it ended otherwise, or if there was none.
+  std::int32_t crashed_by = 0;
+
+  friend bool operator==(const worker_lease&, const worker_lease&) = default;
 };
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, worker_lease& x) {
-  return f(x.sid, x.connection, x.has_session);
+  return f(x.sid, x.connection, x.has_session, x.crashed_by);
 }
 
 } // namespace muster

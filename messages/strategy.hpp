@@ -4,6 +4,7 @@
 
 #include "messages/history.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -134,7 +135,10 @@ struct host_result {
 struct host_busy {};
 
 /// Nothing will happen until the host asks for attention.
-struct host_waiting {};
+struct host_waiting {
+  /// Call `advance` again after this time nevertheless; 0 if that is needless.
+  std::chrono::nanoseconds look_again{0};
+};
 
 /// A replay has come to the pause at which the session stands. Nothing to
 /// commit.

@@ -188,6 +188,14 @@ bool is_reached(session_phase phase, wait_for what) {
                                : phase != session_phase::running;
 }
 
+/// Tells all who wait why the session cannot go on.
+void refuse_awaiters(session_pointer self, const failure& why) {
+  for (auto& awaiter : std::exchange(self->state.awaiters, {})) {
+    dismiss(self, awaiter.client);
+    awaiter.promise.deliver(to_caf(why));
+  }
+}
+
 /// Answers those whose wait is over.
 void answer_awaiters(session_pointer self) {
   auto& st = self->state;
@@ -220,6 +228,22 @@ void offer_to_leave(session_pointer self) {
   self->send(st.owner, leave_atom::value, id_of(self));
 }
 
+/// Hears nothing more of the host, or of one that is on its way.
+void end_host(session_pointer self) {
+  auto& st = self->state;
+  ++st.host_number;
+  st.host_due = false;
+  st.host.reset();
+}
+
+/// Gives back the worker, if the session has one.
+void release_worker(session_pointer self) {
+  auto& st = self->state;
+  if (auto worker = std::exchange(st.worker, std::nullopt))
+    self->send(st.context->pool, release_atom::value, worker->sid,
+               id_of(self));
+}
+
 /// Ends the actor as soon as the registry sends it nothing more; whoever waits,
 /// or still comes, is told why.
 void leave(session_pointer self, failure why) {
@@ -236,9 +260,10 @@ void leave(session_pointer self, failure why) {
   remove_observers(self, [](auto&) { return true; });
   for (auto& request : std::exchange(st.parked, {}))
     request();
-  st.host.reset();
-  ++st.host_number;
-  st.host_due = false;
+  end_host(self);
+  // When the node stops, its workers go on without it.
+  if (!st.stopping)
+    release_worker(self);
   offer_to_leave(self);
 }
 
@@ -261,12 +286,29 @@ void tell_about_machine(session_pointer self, machine_use use) {
              use);
 }
 
-void start_host(session_pointer self, strategy_start what) {
+/// Makes the host of the machine that begins now.
+void make_host(session_pointer self) {
   auto& st = self->state;
-  st.host = st.context->make_host();
   ++st.host_number;
   st.host_due = true;
   st.touched_ns = st.context->env.steady_ns();
+  if (!st.worker) {
+    st.host = st.context->make_host();
+    return;
+  }
+  // The thread that calls this must not keep the session.
+  caf::weak_actor_ptr me{self->ctrl()};
+  auto wake = [me, number = st.host_number] {
+    if (auto here = me.lock())
+      caf::anon_send(caf::actor_cast<session_impl>(here), advance_atom::value,
+                     number);
+  };
+  st.host = st.context->make_worker_host(st.worker->connection, wake);
+}
+
+void start_host(session_pointer self, strategy_start what) {
+  auto& st = self->state;
+  make_host(self);
   what.session_id = id_of(self);
   what.log_lines = st.core->log_lines();
   st.host->start(std::move(what));
@@ -354,10 +396,10 @@ void answer_call(session_pointer self, const host_call& call) {
     now.host_due = true;
     perform(self, {});
   };
-  auto give_up = [=](const caf::error&) {
+  auto give_up = [=](const caf::error& error) {
     // Without an answer the script cannot go on; it is run again later.
     if (self->state.host_number == number)
-      perform(self, self->state.core->machine_failed());
+      perform(self, self->state.core->machine_failed(from_caf(error)));
   };
   auto& disk = st.context->persistence;
   if (call.what == host_call::kind::state_get) {
@@ -387,6 +429,22 @@ void answer_call(session_pointer self, const host_call& call) {
       give_up);
 }
 
+/// Looks at the host again after a time, also if it does not ask for it.
+void arm_look(session_pointer self, std::chrono::nanoseconds after) {
+  if (after.count() == 0 || std::exchange(self->state.look_armed, true))
+    return;
+  self->delayed_send(self, after, beat_atom::value, session_timer::look);
+}
+
+/// Goes on without a worker that is gone. Whatever ends several of them in a
+/// row is not asked for the next one at once.
+void lose_host(session_pointer self, const failure& why) {
+  auto& st = self->state;
+  auto& core = *st.core;
+  perform(self, ++st.losses > 1 ? core.machine_failed(why)
+                                : core.machine_lost(now_ms(self)));
+}
+
 /// Gives the strategy one slice.
 void advance(session_pointer self) {
   auto& st = self->state;
@@ -396,8 +454,12 @@ void advance(session_pointer self) {
     st.core->unwritten_log.push_back(std::move(line));
   if (std::holds_alternative<host_busy>(report))
     self->send(self, advance_atom::value, st.host_number);
+  else if (auto* waiting = std::get_if<host_waiting>(&report))
+    arm_look(self, waiting->look_again);
   else if (std::holds_alternative<host_restored>(report))
-    st.core->machine_restored();
+    perform(self, st.core->machine_restored(now_ms(self)));
+  else if (auto* lost = std::get_if<host_lost>(&report))
+    lose_host(self, lost->why);
   else if (auto* call = std::get_if<host_call>(&report))
     answer_call(self, *call);
   else if (auto* step = std::get_if<strategy_step>(&report))
@@ -446,7 +508,14 @@ void on(session_pointer self, write_events& x) {
       });
 }
 
-void on(session_pointer self, build_machine& x) {
+void fail_to_build(session_pointer self, const caf::error& error) {
+  auto why = from_caf(error);
+  guarded(self,
+          [&] { perform(self, self->state.core->machine_failed(why)); });
+}
+
+/// Builds a machine, in the worker if the session has one.
+void build(session_pointer self, build_machine& x) {
   auto& st = self->state;
   if (!x.at_hand.empty()) {
     strategy_start what;
@@ -472,11 +541,83 @@ void on(session_pointer self, build_machine& x) {
           perform(self, {});
         });
       },
-      [=](const caf::error&) {
+      [=](const caf::error& error) {
         if (self->state.host_number == number)
-          guarded(self,
-                  [&] { perform(self, self->state.core->machine_failed()); });
+          fail_to_build(self, error);
       });
+}
+
+/// Asks for a worker, and goes on with `f` once the session has it.
+/// @param refuse is told why there is none.
+template <class F, class Refuse>
+void take_worker(session_pointer self, F f, Refuse refuse) {
+  auto& st = self->state;
+  auto number = ++st.host_number;
+  self
+    ->request(st.context->pool, caf::infinite, take_atom::value, id_of(self),
+              st.core->fold().pause_seq())
+    .then(
+      [=](worker_lease& lease) mutable {
+        auto& now = self->state;
+        auto is_wanted = now.host_number == number && !now.ended;
+        now.worker = std::move(lease);
+        if (is_wanted)
+          guarded(self, f);
+        else
+          release_worker(self);
+      },
+      [=](const caf::error& error) mutable {
+        if (self->state.host_number == number)
+          guarded(self, [&] { refuse(error); });
+      });
+}
+
+/// A script under which one worker after the other crashes is run no more.
+/// @returns whether that is so.
+bool end_crashing(session_pointer self) {
+  auto& st = self->state;
+  if (st.worker->crashed_by == 0
+      || ++st.crashes < st.context->max_crashes)
+    return false;
+  strategy_step step;
+  step.end = failed_event{
+    fmt::format("{} workers in a row crashed, of signal {} at last, while they "
+                "ran this session's script, which is not run again",
+                st.crashes, st.worker->crashed_by),
+    failure_kind::engine_error,
+    {},
+    {}};
+  perform(self, st.core->machine_stopped(std::move(step), now_ms(self)));
+  return true;
+}
+
+/// The session has the worker that it had before: it stands where it stood.
+void find_host(session_pointer self) {
+  auto& st = self->state;
+  make_host(self);
+  tell_about_machine(self, machine_use::working);
+  perform(self, st.core->machine_restored(now_ms(self)));
+}
+
+void on(session_pointer self, build_machine& x) {
+  auto& st = self->state;
+  if (st.core->fold().isolation() == session_isolation::node || st.worker) {
+    build(self, x);
+    return;
+  }
+  auto begin = [=, what = std::move(x)]() mutable {
+    auto& now = self->state;
+    if (end_crashing(self))
+      return;
+    if (now.worker->has_session) {
+      find_host(self);
+    } else {
+      build(self, what);
+      perform(self, {});
+    }
+  };
+  take_worker(self, std::move(begin),
+              [=](const caf::error& error) { fail_to_build(self, error); });
 }
 
 void on(session_pointer self, feed_machine& x) {
@@ -486,15 +627,21 @@ void on(session_pointer self, feed_machine& x) {
   st.touched_ns = st.context->env.steady_ns();
 }
 
+void on(session_pointer self, confirm_pause& x) {
+  auto& st = self->state;
+  st.losses = st.crashes = 0;
+  if (st.host)
+    st.host->committed(x.seq);
+}
+
 void on(session_pointer self, drop_machine&) {
   auto& st = self->state;
+  bool had_host = st.host != nullptr;
   // One that is only on its way is not wanted any more either.
-  ++st.host_number;
-  st.host_due = false;
-  if (!st.host)
-    return;
-  st.host.reset();
-  tell_about_machine(self, machine_use::none);
+  end_host(self);
+  release_worker(self);
+  if (had_host)
+    tell_about_machine(self, machine_use::none);
 }
 
 void on(session_pointer self, reply_feed& x) {
@@ -516,6 +663,10 @@ void on(session_pointer self, reply_view& x) {
 void on(session_pointer self, reply_refusal& x) {
   auto promise = claim(self, x.to);
   refuse(promise, x.why);
+}
+
+void on(session_pointer self, tell_awaiters& x) {
+  refuse_awaiters(self, x.why);
 }
 
 void on(session_pointer self, publish_events& x) {
@@ -629,6 +780,27 @@ spawned_event first_event(session_pointer self, session_spec spec) {
   return spawned_event{std::move(spec),
                        fmt::format("{:016x}{:016x}", seed[0], seed[1]),
                        self->state.context->versions};
+}
+
+/// Begins a new session. One that runs in a worker has it before anything is
+/// written: where there is none, there is no session.
+template <class T>
+caf::result<T> spawn(session_pointer self, session_spec spec, feed_mode mode,
+                     std::string request_id) {
+  auto isolation = spec.isolation;
+  auto begin = [=](ticket number) {
+    return self->state.core->spawn(number, first_event(self, spec), mode,
+                                   request_id, now_ms(self));
+  };
+  if (isolation == session_isolation::node)
+    return ask_core<T>(self, begin);
+  auto rp = self->make_response_promise<T>();
+  auto number = ++self->state.next_ticket;
+  self->state.promises.emplace(number, rp);
+  take_worker(
+    self, [=] { perform(self, begin(number)); },
+    [=](const caf::error& error) { leave(self, from_caf(error)); });
+  return rp;
 }
 
 /// Asks the disk for something that a client waits for; the actor stays until
@@ -879,6 +1051,11 @@ void on_timer(session_pointer self, session_timer timer) {
       break;
     case session_timer::expiry:
       expire(self);
+      break;
+    case session_timer::look:
+      st.look_armed = false;
+      st.host_due = st.host != nullptr;
+      perform(self, {});
   }
 }
 
@@ -902,19 +1079,13 @@ session(session_pointer self, session_context_ptr context,
   else
     load(self);
   return {
-    [=](start_atom, session_spec& spec, const std::string& request_id) {
-      return ask_core<session_view>(self, [=](ticket number) {
-        return self->state.core->spawn(number, first_event(self, spec),
-                                       feed_mode::next_event, request_id,
-                                       now_ms(self));
-      });
+    [=](start_atom, session_spec& spec, std::string& request_id) {
+      return spawn<session_view>(self, std::move(spec), feed_mode::next_event,
+                                 std::move(request_id));
     },
-    [=](spawn_atom, session_spec& spec, const std::string& request_id) {
-      return ask_core<std::string>(self, [=](ticket number) {
-        return self->state.core->spawn(number, first_event(self, spec),
-                                       feed_mode::accepted, request_id,
-                                       now_ms(self));
-      });
+    [=](spawn_atom, session_spec& spec, std::string& request_id) {
+      return spawn<std::string>(self, std::move(spec), feed_mode::accepted,
+                                std::move(request_id));
     },
     [=](feed_atom, std::vector<answer>& answers, feed_mode mode,
         const std::string& request_id) {

@@ -50,13 +50,22 @@ struct session_context {
   std::string versions;
   /// Under which sessions earlier processes died.
   std::shared_ptr<const crash_notes> crashes;
-  /// Makes the host of a strategy.
+  /// Makes the host of a strategy that runs in this process.
   std::function<strategy_host_ptr()> make_host;
+  /// Makes the host of a strategy that runs in a worker, given by its
+  /// connection. It calls the other function, from any thread, whenever it
+  /// wants to be looked at.
+  std::function<strategy_host_ptr(std::uint64_t, std::function<void()>)>
+    make_worker_host;
+  /// How often in a row a worker may crash under a session, before that is run
+  /// no more.
+  std::uint64_t max_crashes = 3;
   /// Looks for a module in these folders, and then in those of the node.
   std::function<host_result(const std::vector<std::string>&,
                             const std::string&)>
     find_module;
   persistence_actor persistence;
+  pool_registry_actor pool;
 };
 
 using session_context_ptr = std::shared_ptr<const session_context>;
@@ -106,6 +115,17 @@ struct session_actor_state {
   /// What runs the strategy, if anything does.
   strategy_host_ptr host;
 
+  /// The worker that the session has.
+  std::optional<worker_lease> worker;
+
+  /// Workers that the session lost since its last pause, and how many of them
+  /// crashed.
+  std::uint64_t losses = 0;
+  std::uint64_t crashes = 0;
+
+  /// Whether the timer is set at which the host is looked at again.
+  bool look_armed = false;
+
   /// What the registry was told about the machine.
   machine_use told = machine_use::none;
 
@@ -142,7 +162,7 @@ struct session_actor_state {
 };
 
 /// The timers of a SESSION.
-enum class session_timer : std::uint8_t { commit, retry, expiry };
+enum class session_timer : std::uint8_t { commit, retry, expiry, look };
 
 /// What a SESSION sends itself.
 using session_impl = session_actor::extend<

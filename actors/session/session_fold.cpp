@@ -119,6 +119,7 @@ void session_fold::add(const effect_event&) {
 
 void session_fold::add(const paused_event& x) {
   enter(session_phase::paused);
+  pause_seq_ = view_.seq;
   view_.queries = x.queries;
   view_.asked = x.queries.size();
   answers_.clear();

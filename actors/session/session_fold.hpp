@@ -96,6 +96,11 @@ public:
     return packages_;
   }
 
+  /// The number of the last pause; 0 if there was none.
+  [[nodiscard]] std::uint64_t pause_seq() const {
+    return pause_seq_;
+  }
+
   /// The number that the next query will get.
   [[nodiscard]] std::uint64_t next_query() const {
     return next_query_;
@@ -151,6 +156,7 @@ private:
   std::string progress_;
   std::map<std::string, answered_event> answers_;
   std::uint64_t next_query_ = 0;
+  std::uint64_t pause_seq_ = 0;
   std::int64_t now_ms_ = 0;
 };
 

@@ -24,6 +24,20 @@ bool is_last(const history_event& event) {
          || std::holds_alternative<cancelled_event>(event.body);
 }
 
+/// Whether an error of what runs strategies is over soon, by itself.
+bool is_passing(errc code) {
+  switch (code) {
+    case errc::overloaded:
+    case errc::conflict:
+    case errc::connection_lost:
+    case errc::timeout:
+    case errc::shutting_down:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool is_pause(const history_event& event) {
   return std::holds_alternative<paused_event>(event.body);
 }
@@ -250,14 +264,29 @@ session_effects session_state::machine_stopped(strategy_step step,
   return take_effects();
 }
 
-void session_state::machine_restored() {
+session_effects session_state::machine_restored(std::int64_t now_ms) {
   machine_ = machine_phase::at_pause;
+  go_on(now_ms);
+  return take_effects();
 }
 
-session_effects session_state::machine_failed() {
+session_effects session_state::machine_failed(const failure& why) {
   lose_machine();
   resting_ = true;
   emit(arm_retry{});
+  if (!is_passing(why.code)) {
+    refuse_all(waiters_, why);
+    emit(tell_awaiters{why});
+  }
+  return take_effects();
+}
+
+session_effects session_state::machine_lost(std::int64_t now_ms) {
+  lose_machine();
+  // What it took is written now: nothing comes that it could wait for.
+  if (ahead_)
+    return flush(now_ms);
+  go_on(now_ms);
   return take_effects();
 }
 
@@ -287,6 +316,8 @@ session_effects session_state::committed(const commit_ack& ack,
   auto& last = done.events.back();
   if (is_last(last))
     lose_machine();
+  else if (is_pause(last) && machine_ == machine_phase::at_pause)
+    emit(confirm_pause{view().seq});
   reply_all(done.accepted);
   append(waiters_, std::move(done.waiting));
   if (is_last(last) || is_pause(last))

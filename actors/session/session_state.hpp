@@ -53,6 +53,11 @@ struct feed_machine {
   std::vector<answered_event> answers;
 };
 
+/// Tell the machine that the pause in which it is stands on disk.
+struct confirm_pause {
+  std::uint64_t seq = 0;
+};
+
 /// Throw the machine away.
 struct drop_machine {};
 
@@ -71,6 +76,12 @@ struct reply_view {
 /// Refuse a request.
 struct reply_refusal {
   ticket to = 0;
+  failure why;
+};
+
+/// Tell all who wait for its next pause or its end that the session cannot go
+/// on. It is tried again later.
+struct tell_awaiters {
   failure why;
 };
 
@@ -108,9 +119,10 @@ struct reply_repeated {
 struct vanish {};
 
 using session_effect
-  = std::variant<write_events, build_machine, feed_machine, drop_machine,
+  = std::variant<write_events, build_machine, feed_machine, confirm_pause,
+                 drop_machine,
                  reply_feed, reply_view, reply_refusal, reply_repeated,
-                 publish_events, recall_feed, arm_commit_time, arm_retry,
+                 tell_awaiters, publish_events, recall_feed, arm_commit_time, arm_retry,
                  vanish>;
 
 using session_effects = std::vector<session_effect>;
@@ -172,11 +184,17 @@ public:
   [[nodiscard]] session_effects machine_stopped(strategy_step step,
                                                 std::int64_t now_ms);
 
-  /// It stands at the pause that is on disk.
-  void machine_restored();
+  /// It stands at the last pause that is on disk, and was given no answer to
+  /// it.
+  [[nodiscard]] session_effects machine_restored(std::int64_t now_ms);
 
-  /// It could not be built: its history could not be loaded.
-  [[nodiscard]] session_effects machine_failed();
+  /// It could not be built. Whoever waits for what it does next is told, unless
+  /// that passes by itself.
+  [[nodiscard]] session_effects machine_failed(const failure& why);
+
+  /// It is gone, and with it everything that it did since the last event on
+  /// disk.
+  [[nodiscard]] session_effects machine_lost(std::int64_t now_ms);
 
   // -- what the disk did ------------------------------------------------------
 

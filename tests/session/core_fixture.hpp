@@ -36,6 +36,9 @@ struct core_fixture {
   bool busy = false;
   std::vector<answered_event> fed;
   std::vector<state_key> contended;
+  /// The last pause that the machine knows to be on disk.
+  std::uint64_t confirmed = 0;
+  std::optional<failure> awaiters_told;
 
   // What clients were told, by ticket.
   std::map<ticket, session_view> views;
@@ -67,6 +70,14 @@ struct core_fixture {
     CAF_REQUIRE(has_machine);
     fed = std::move(x.answers);
     busy = true;
+  }
+  void on(confirm_pause& x) {
+    CAF_REQUIRE(has_machine);
+    CAF_CHECK_EQUAL(x.seq, disk.size());
+    confirmed = x.seq;
+  }
+  void on(tell_awaiters& x) {
+    awaiters_told = x.why;
   }
   void on(drop_machine&) {
     has_machine = false;

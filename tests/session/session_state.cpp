@@ -486,6 +486,99 @@ CAF_TEST(a running session keeps its machine) {
   CAF_CHECK(has_machine);
 }
 
+// -- machines that are lost ---------------------------------------------------
+
+CAF_TEST(a machine hears that its pause is on disk) {
+  spawn();
+  write();
+  pause({"a"});
+  CAF_CHECK_EQUAL(confirmed, 0u);
+  write();
+  CAF_CHECK_EQUAL(confirmed, 2u);
+  // An answer does not move the machine, so that it need not know of it.
+  feed({{"q-0", "x"}}, feed_mode::accepted);
+  write();
+  CAF_CHECK_EQUAL(confirmed, 2u);
+  CAF_CHECK_EQUAL(core.fold().pause_seq(), 2u);
+}
+
+CAF_TEST(a machine that is lost in a pause is built again when it is needed) {
+  pause_at({"a"});
+  perform(core.machine_lost(now));
+  CAF_CHECK(!has_machine);
+  CAF_CHECK(core.is_idle());
+  auto t = feed({{"q-0", "x"}});
+  write();
+  CAF_CHECK(busy);
+  finish();
+  write();
+  CAF_CHECK_EQUAL(feeds[t].session.phase, session_phase::done);
+}
+
+CAF_TEST(a machine that is lost at work is built again at once) {
+  spawn();
+  write();
+  has_machine = busy = false;
+  perform(core.machine_lost(now));
+  CAF_CHECK(busy);
+}
+
+CAF_TEST(the answer that a lost machine had taken goes to disk at once) {
+  pause_at({"a"});
+  auto t = feed({{"q-0", "x"}});
+  CAF_CHECK(!out);
+  perform(core.machine_lost(now));
+  CAF_REQUIRE(out);
+  CAF_CHECK(!has_machine);
+  write();
+  CAF_CHECK(busy);
+  finish();
+  write();
+  CAF_CHECK_EQUAL(feeds[t].session.phase, session_phase::done);
+}
+
+CAF_TEST(a step that is on its way to disk does not need its machine) {
+  pause_at({"a"});
+  auto t = feed({{"q-0", "x"}});
+  pause({"b"});
+  perform(core.machine_lost(now));
+  write();
+  CAF_CHECK_EQUAL(feeds[t].session.queries.at(0).id, "q-1");
+  CAF_CHECK(!has_machine);
+}
+
+CAF_TEST(a machine that is found again gets the answers that it missed) {
+  pause_at({"a", "b"});
+  perform(core.machine_lost(now));
+  feed({{"q-1", "B"}});
+  write();
+  CAF_CHECK(!has_machine);
+  feed({{"q-0", "A"}});
+  write();
+  CAF_REQUIRE(busy);
+  perform(core.machine_restored(now));
+  CAF_REQUIRE_EQUAL(fed.size(), 2u);
+  CAF_CHECK_EQUAL(fed[0].response + fed[1].response, "AB");
+  CAF_CHECK(busy);
+}
+
+CAF_TEST(who waits is told why no machine can be built) {
+  auto t = spawn(feed_mode::next_event);
+  perform(core.commit_time(now));
+  write();
+  perform(core.machine_failed({errc::overloaded, "later"}));
+  CAF_CHECK(refusals.empty());
+  CAF_CHECK(!awaiters_told);
+  CAF_CHECK(std::exchange(retry_timer, false));
+  perform(core.retry(now));
+  CAF_CHECK(busy);
+  perform(core.machine_failed({errc::registry_corrupted, "broken"}));
+  CAF_CHECK_EQUAL(refusals[t].message, "broken");
+  CAF_CHECK_EQUAL(awaiters_told->message, "broken");
+  // It is tried again nevertheless.
+  CAF_CHECK(retry_timer);
+}
+
 CAF_TEST(a session from disk stands where it stood) {
   pause_at({"a", "b"});
   feed({{"q-1", "B"}});
@@ -647,6 +740,8 @@ CAF_TEST(whatever happens in whatever order nothing acknowledged is lost) {
         default:
           if (chance(4))
             f.cancel();
+          else if (f.has_machine && chance(20))
+            f.perform(f.core.machine_lost(f.now));
           else if (chance(30))
             f.perform(f.core.retry(f.now));
       }
