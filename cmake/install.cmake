@@ -24,6 +24,7 @@ set(public_headers
   messages/persistence.hpp
   messages/receipt.hpp
   messages/session.hpp
+  messages/pool.hpp
   messages/strategy.hpp)
 
 install(TARGETS muster)

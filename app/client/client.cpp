@@ -259,6 +259,29 @@ expected<bool> client::state_delete(state_key where, call_options how) {
   return ask_once<bool>(*node_, how, delete_atom::value, where);
 }
 
+// -- worker processes ---------------------------------------------------------
+
+expected<std::vector<worker_view>> client::pool_list(deadline limit) {
+  return ask<std::vector<worker_view>>(*node_, limit, pool_atom::value,
+                                       list_atom::value);
+}
+
+expected<worker_view> client::pool_spawn(call_options how) {
+  return ask_once<worker_view>(*node_, how, pool_atom::value,
+                               spawn_atom::value);
+}
+
+expected<pool_stop_reply> client::pool_stop(const std::string& sid,
+                                            deadline limit) {
+  return ask<pool_stop_reply>(*node_, limit, pool_atom::value, stop_atom::value,
+                              sid);
+}
+
+expected<std::vector<std::string>> client::pool_collect(deadline limit) {
+  return ask<std::vector<std::string>>(*node_, limit, pool_atom::value,
+                                       collect_atom::value);
+}
+
 // -- the node -----------------------------------------------------------------
 
 expected<std::string> client::status(deadline limit) {

@@ -5,6 +5,7 @@
 #include "app/client/node_location.hpp"
 
 #include "messages/persistence.hpp"
+#include "messages/pool.hpp"
 #include "messages/session.hpp"
 
 #include <chrono>
@@ -170,6 +171,23 @@ public:
   /// @returns whether there was one.
   [[nodiscard]] expected<bool> state_delete(state_key where,
                                             call_options how = {});
+
+  // -- worker processes -------------------------------------------------------
+
+  [[nodiscard]] expected<std::vector<worker_view>> pool_list(deadline limit
+                                                             = {});
+
+  /// Starts a worker that waits for a session; gives it once it is ready.
+  [[nodiscard]] expected<worker_view> pool_spawn(call_options how = {});
+
+  /// Stops a worker, or all if `sid` is empty. One that is unknown is neither
+  /// stopped nor an error.
+  [[nodiscard]] expected<pool_stop_reply> pool_stop(const std::string& sid,
+                                                    deadline limit = {});
+
+  /// Takes out workers that are dead; gives their ids.
+  [[nodiscard]] expected<std::vector<std::string>> pool_collect(deadline limit
+                                                                = {});
 
   // -- the node ---------------------------------------------------------------
 

@@ -33,6 +33,8 @@ expected<session_spec> make_spec(const run_options& options) {
   if (options.file != "-")
     spec.name = std::filesystem::path{options.file}.filename().string();
   spec.ctx = options.ctx;
+  if (options.isolation == "worker")
+    spec.isolation = session_isolation::worker;
   auto ctx = parse_json(options.ctx, "the value of --ctx");
   if (!ctx)
     return tl::unexpected<failure>{ctx.error()};
@@ -99,8 +101,8 @@ void add_run_command(CLI::App& app, command_context& context) {
     ->add_flag("--detach", options->detach,
                "Print where the session pauses first, and leave it there")
     ->excludes(answer);
-  run_app->add_option("--in", options->isolation, "Where the script runs")
-    ->check(CLI::IsMember({"node"}));
+  run_app->add_option("--in", options->isolation, "Where the script runs: in the node, or in a worker process")
+    ->check(CLI::IsMember({"node", "worker"}));
   // One folder each time: the next word may be FILE.
   run_app
     ->add_option("--packages", options->packages,
