@@ -6,36 +6,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
-#include <cstring>
 
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 namespace muster {
 
 namespace {
-
-/// How many are served before the deadlines are looked at again.
-constexpr int events_at_once = 64;
-
-/// What the thread is woken by. Process n has 2n, its pipe 2n + 1.
-constexpr std::uint64_t wake_key = 0;
-
-bool watch(const descriptor& epoll, int file, std::uint64_t key) {
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.u64 = key;
-  return ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, file, &event) == 0;
-}
-
-/// To be called before it is closed: a child that is being started may have a
-/// copy for a moment, and would keep it watched.
-void unwatch(const descriptor& epoll, int file) {
-  ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, file, nullptr);
-}
 
 /// Ends a process that nobody watches.
 void put_down(const process_handle& handle, std::chrono::milliseconds limit) {
@@ -52,25 +30,27 @@ failure stopped() {
 // -- constructors and destructors ---------------------------------------------
 
 expected<std::unique_ptr<system_processes>>
-system_processes::open(std::size_t max_processes) {
-  std::unique_ptr<system_processes> out{new system_processes{max_processes}};
-  if (!out->epoll_ || !out->wake_
-      || !watch(out->epoll_, out->wake_.get(), wake_key))
-    return fail(errc::overloaded, fmt::format("cannot watch processes: {}",
-                                              std::strerror(errno)));
+system_processes::open(std::size_t max_processes,
+                       std::shared_ptr<io_loop> loop) {
+  if (!loop) {
+    auto own = io_loop::open();
+    if (!own)
+      return tl::unexpected<failure>{own.error()};
+    loop = std::move(*own);
+  }
   // Whoever ignores it, maybe since before this program began, gets no zombies
   // and cannot tell how a child ended.
   struct sigaction action {};
   if (::sigaction(SIGCHLD, nullptr, &action) == 0
       && action.sa_handler == SIG_IGN)
     ::signal(SIGCHLD, SIG_DFL);
-  out->thread_ = std::thread{[self = out.get()] { self->run(); }};
-  return out;
+  return std::unique_ptr<system_processes>{
+    new system_processes{max_processes, std::move(loop)}};
 }
 
-system_processes::system_processes(std::size_t max_processes)
-  : max_processes_(max_processes), epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-    wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+system_processes::system_processes(std::size_t max_processes,
+                                   std::shared_ptr<io_loop> loop)
+  : max_processes_(max_processes), loop_(std::move(loop)) {
   // nop
 }
 
@@ -98,8 +78,6 @@ expected<process_identity> system_processes::start(const process_order& order,
   x.ready = std::move(child->ready);
   x.program = order.program;
   x.ready_within = order.ready_within;
-  if (x.ready)
-    x.limit = clock::now() + x.ready_within;
   x.listener = std::move(listener);
   if (auto fine = insert(std::move(x)); !fine)
     return tl::unexpected<failure>{fine.error()};
@@ -139,20 +117,17 @@ std::size_t system_processes::size() const {
 }
 
 void system_processes::stop() {
-  {
-    std::lock_guard guard{mutex_};
-    done_ = true;
-  }
-  ::eventfd_write(wake_.get(), 1);
-  if (thread_.joinable())
-    thread_.join();
   entries left;
   {
     std::lock_guard guard{mutex_};
+    done_ = true;
+    for (auto& [number, x] : entries_)
+      for (auto key : {x.end, x.pipe, x.limit})
+        loop_->forget(key);
     left.swap(entries_);
     numbers_.clear();
-    limits_.clear();
   }
+  loop_->settle();
   auto limit = clock::now() + stop_patience;
   for (auto& [number, x] : left)
     if (x.ready)
@@ -171,45 +146,23 @@ void system_processes::stop() {
 
 // -- the thread ---------------------------------------------------------------
 
-void system_processes::run() {
-  std::array<epoll_event, events_at_once> events;
-  for (;;) {
-    int patience = 0;
-    {
-      std::lock_guard guard{mutex_};
-      if (done_)
-        return;
-      patience = expire();
-    }
-    auto count
-      = ::epoll_wait(epoll_.get(), events.data(), events_at_once, patience);
-    for (int i = 0; i < count; ++i)
-      on_event(events[static_cast<std::size_t>(i)].data.u64);
-  }
-}
-
-void system_processes::on_event(std::uint64_t key) {
-  if (key == wake_key) {
-    eventfd_t count = 0;
-    ::eventfd_read(wake_.get(), &count);
-    return;
-  }
+void system_processes::on_event(std::uint64_t number, bool may_have_ended) {
   std::vector<process_event> heard;
   process_listener listener;
   {
     std::lock_guard guard{mutex_};
-    auto i = entries_.find(key / 2);
+    auto i = entries_.find(number);
     // An event before this one may have been its end.
-    if (i == entries_.end() || done_)
+    if (i == entries_.end())
       return;
     auto& x = i->second;
     listener = x.listener;
     // Also at its end: it may have said that it is ready just before.
     if (x.ready) {
-      if (auto line = read_line(i))
+      if (auto line = read_line(x))
         heard.push_back(process_ready{x.handle.who(), std::move(*line)});
     }
-    if (auto end = key % 2 == 0 ? x.handle.reap() : std::nullopt) {
+    if (auto end = may_have_ended ? x.handle.reap() : std::nullopt) {
       if (x.ready)
         x.was_silent = true;
       heard.push_back(ended(x, *end));
@@ -218,6 +171,15 @@ void system_processes::on_event(std::uint64_t key) {
   }
   for (auto& event : heard)
     listener(std::move(event));
+}
+
+void system_processes::on_late(std::uint64_t number) {
+  std::lock_guard guard{mutex_};
+  auto i = entries_.find(number);
+  if (i != entries_.end() && i->second.ready)
+    give_up(i->second, errc::timeout,
+            fmt::format("was not ready within {} ms",
+                        i->second.ready_within.count()));
 }
 
 // -- under the lock -----------------------------------------------------------
@@ -236,20 +198,14 @@ expected<void> system_processes::insert(entry x) {
   auto number = ++last_number_;
   auto is_child = !x.program.empty();
   auto why = stopped();
-  if (!done_ && watch(epoll_, x.handle.get(), 2 * number)) {
-    if (!x.ready || watch(epoll_, x.ready.get(), 2 * number + 1)) {
+  if (!done_) {
+    auto watched = watch(number, x);
+    if (watched) {
       numbers_.emplace(x.handle.who(), number);
-      if (x.ready)
-        limits_.emplace(x.limit, number);
       entries_.emplace(number, std::move(x));
-      // It may be the next one to be late.
-      ::eventfd_write(wake_.get(), 1);
       return {};
     }
-    why = {errc::overloaded, std::strerror(errno)};
-    unwatch(epoll_, x.handle.get());
-  } else if (!done_) {
-    why = {errc::overloaded, std::strerror(errno)};
+    why = watched.error();
   }
   if (is_child)
     put_down(x.handle, stop_patience);
@@ -257,30 +213,34 @@ expected<void> system_processes::insert(entry x) {
                                     why.message));
 }
 
+expected<void> system_processes::watch(std::uint64_t number, entry& x) {
+  auto end = loop_->watch(x.handle.get(), EPOLLIN,
+                          [this, number] { on_event(number, true); });
+  if (!end)
+    return tl::unexpected<failure>{end.error()};
+  x.end = *end;
+  if (!x.ready)
+    return {};
+  auto pipe = loop_->watch(x.ready.get(), EPOLLIN,
+                           [this, number] { on_event(number, false); });
+  if (!pipe) {
+    loop_->forget(x.end);
+    return tl::unexpected<failure>{pipe.error()};
+  }
+  x.pipe = *pipe;
+  x.limit = loop_->call_at(clock::now() + x.ready_within,
+                           [this, number] { on_late(number); });
+  return {};
+}
+
 void system_processes::erase(entries::iterator i) {
-  close_pipe(i);
-  unwatch(epoll_, i->second.handle.get());
+  close_pipe(i->second);
+  loop_->forget(i->second.end);
   numbers_.erase(i->second.handle.who());
   entries_.erase(i);
 }
 
-int system_processes::expire() {
-  auto now = clock::now();
-  while (!limits_.empty() && limits_.begin()->first <= now) {
-    auto i = entries_.find(limits_.begin()->second);
-    give_up(i, errc::timeout,
-            fmt::format("was not ready within {} ms",
-                        i->second.ready_within.count()));
-  }
-  if (limits_.empty())
-    return -1;
-  auto left = std::chrono::ceil<std::chrono::milliseconds>(
-    limits_.begin()->first - now);
-  return static_cast<int>(std::min<std::int64_t>(left.count(), 60'000));
-}
-
-std::optional<std::string> system_processes::read_line(entries::iterator i) {
-  auto& x = i->second;
+std::optional<std::string> system_processes::read_line(entry& x) {
   std::array<char, max_ready_bytes> bytes;
   auto size = uninterrupted(
     [&] { return ::read(x.ready.get(), bytes.data(), bytes.size()); });
@@ -289,16 +249,16 @@ std::optional<std::string> system_processes::read_line(entries::iterator i) {
   x.said.append(bytes.data(), static_cast<std::size_t>(size));
   auto end = x.said.find('\n');
   if (end != std::string::npos && end < max_ready_bytes) {
-    close_pipe(i);
+    close_pipe(x);
     x.said.resize(end);
     return std::move(x.said);
   }
   if (x.said.size() >= max_ready_bytes) {
     give_up(
-      i, errc::program_failed,
+      x, errc::program_failed,
       fmt::format("said more than {} bytes and no line", max_ready_bytes));
   } else if (size == 0) {
-    give_up(i, errc::program_failed,
+    give_up(x, errc::program_failed,
             x.said.empty() ? "closed its pipe before it was ready"
                            : "closed its pipe in the middle of a line");
     x.was_silent = true;
@@ -306,21 +266,18 @@ std::optional<std::string> system_processes::read_line(entries::iterator i) {
   return std::nullopt;
 }
 
-void system_processes::give_up(entries::iterator i, errc code,
-                               const std::string& why) {
-  auto& x = i->second;
+void system_processes::give_up(entry& x, errc code, const std::string& why) {
   x.never_ready = failure{code, fmt::format("'{}' {}", x.program, why)};
   std::ignore = x.handle.send(SIGKILL);
-  close_pipe(i);
+  close_pipe(x);
 }
 
-void system_processes::close_pipe(entries::iterator i) {
-  auto& x = i->second;
+void system_processes::close_pipe(entry& x) {
   if (!x.ready)
     return;
-  unwatch(epoll_, x.ready.get());
+  loop_->forget(x.pipe);
+  loop_->forget(x.limit);
   x.ready.close();
-  limits_.erase({x.limit, i->first});
 }
 
 process_ended system_processes::ended(const entry& x, process_exit end) {

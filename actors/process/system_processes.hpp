@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "actors/process/io_loop.hpp"
 #include "actors/process/process_port.hpp"
 
 #include <chrono>
@@ -9,14 +10,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
-#include <thread>
 #include <utility>
 
 namespace muster {
 
-/// The processes of the operating system. One plain thread waits for the end
-/// and the readiness of all of them, and calls the listeners.
+/// The processes of the operating system. The thread of a loop waits for the
+/// end and the readiness of all of them, and calls the listeners.
 class system_processes : public process_port {
 public:
   // -- constants --------------------------------------------------------------
@@ -28,9 +27,10 @@ public:
   // -- constructors and destructors -------------------------------------------
 
   /// @param max_processes how many are held at most.
+  /// @param loop what waits for them; without one they have their own.
   /// @returns `overloaded` if there is no descriptor left.
   [[nodiscard]] static expected<std::unique_ptr<system_processes>>
-  open(std::size_t max_processes);
+  open(std::size_t max_processes, std::shared_ptr<io_loop> loop = nullptr);
 
   ~system_processes() override;
 
@@ -48,13 +48,13 @@ public:
 
   std::size_t size() const override;
 
-  /// Must not be called by a listener: it waits for the thread.
+  /// Must not be called by what the loop calls: it waits for its thread.
   void stop() override;
 
 private:
   // -- member types -----------------------------------------------------------
 
-  using clock = std::chrono::steady_clock;
+  using clock = io_loop::clock;
 
   struct entry {
     explicit entry(process_handle what) : handle(std::move(what)) {
@@ -67,7 +67,10 @@ private:
     std::string said;
     std::string program;
     std::chrono::milliseconds ready_within{0};
-    clock::time_point limit = clock::time_point::max();
+    /// What the loop waits for: its end, its pipe, and the limit of that.
+    io_loop::key end = 0;
+    io_loop::key pipe = 0;
+    io_loop::key limit = 0;
     /// Whether it closed its pipe without a line, maybe by ending.
     bool was_silent = false;
     std::optional<failure> never_ready;
@@ -78,11 +81,13 @@ private:
 
   // -- implementation details -------------------------------------------------
 
-  explicit system_processes(std::size_t max_processes);
+  system_processes(std::size_t max_processes, std::shared_ptr<io_loop> loop);
 
-  void run();
+  /// Looks what a process says, and whether it has ended.
+  void on_event(std::uint64_t number, bool may_have_ended);
 
-  void on_event(std::uint64_t key);
+  /// Kills one that was not ready in time.
+  void on_late(std::uint64_t number);
 
   // All that follows needs the lock.
 
@@ -90,20 +95,19 @@ private:
 
   [[nodiscard]] expected<void> insert(entry x);
 
-  void erase(entries::iterator i);
+  /// Lets the loop wait for it.
+  [[nodiscard]] expected<void> watch(std::uint64_t number, entry& x);
 
-  /// Kills those that are not ready in time.
-  /// @returns what is left until the next one is late, for `epoll_wait`.
-  int expire();
+  void erase(entries::iterator i);
 
   /// Reads what a child says, and gives it up if that is no line.
   /// @returns the line once it is whole.
-  std::optional<std::string> read_line(entries::iterator i);
+  std::optional<std::string> read_line(entry& x);
 
   /// Notes why a child never became ready, and kills it.
-  void give_up(entries::iterator i, errc code, const std::string& why);
+  void give_up(entry& x, errc code, const std::string& why);
 
-  void close_pipe(entries::iterator i);
+  void close_pipe(entry& x);
 
   /// What its listener hears about its end.
   static process_ended ended(const entry& x, process_exit end);
@@ -111,8 +115,7 @@ private:
   // -- member variables -------------------------------------------------------
 
   std::size_t max_processes_;
-  descriptor epoll_;
-  descriptor wake_;
+  std::shared_ptr<io_loop> loop_;
   /// Guards what follows.
   mutable std::mutex mutex_;
   bool done_ = false;
@@ -121,8 +124,6 @@ private:
   std::uint64_t last_number_ = 0;
   entries entries_;
   std::map<process_identity, std::uint64_t> numbers_;
-  std::set<std::pair<clock::time_point, std::uint64_t>> limits_;
-  std::thread thread_;
 };
 
 } // namespace muster
