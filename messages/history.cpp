@@ -2,12 +2,11 @@
 
 #include "messages/history.hpp"
 
-#include "messages/json.hpp"
+#include "messages/json_writer.hpp"
 #include "messages/session_json.hpp"
 
 #include <fmt/format.h>
 
-#include <iterator>
 #include <utility>
 
 namespace muster {
@@ -16,12 +15,11 @@ namespace {
 
 // -- writing ------------------------------------------------------------------
 
-/// Writes the fields of an event straight to text: this is done for every
-/// answer, and a tree of values in between would cost more than all the rest.
-class writer {
+/// Writes the fields of an event. This is done for every answer.
+class writer : private json_writer {
 public:
   writer(std::string& out, const std::string& code_hash)
-    : out_(out), code_hash_(code_hash) {
+    : json_writer(out), code_hash_(code_hash) {
     // nop
   }
 
@@ -33,47 +31,6 @@ public:
   }
 
 private:
-  // -- syntax -----------------------------------------------------------------
-
-  void begin(char bracket) {
-    out_ += bracket;
-    first_ = true;
-  }
-
-  void end(char bracket) {
-    out_ += bracket;
-    first_ = false;
-  }
-
-  void separate() {
-    if (!std::exchange(first_, false))
-      out_ += ',';
-  }
-
-  void key(std::string_view name) {
-    separate();
-    out_ += '"';
-    out_ += name;
-    out_ += "\":";
-  }
-
-  void text(std::string_view name, std::string_view value) {
-    key(name);
-    append_quoted(out_, value);
-  }
-
-  /// Most events have few of their fields.
-  void text_if_any(std::string_view name, std::string_view value) {
-    if (!value.empty())
-      text(name, value);
-  }
-
-  template <class T>
-  void number(std::string_view name, T value) {
-    key(name);
-    fmt::format_to(std::back_inserter(out_), "{}", value);
-  }
-
   // -- events -----------------------------------------------------------------
 
   void fields(const spawned_event& x) {
@@ -94,7 +51,7 @@ private:
       begin('[');
       for (auto& folder : x.spec.packages) {
         separate();
-        append_quoted(out_, folder);
+        append_quoted(out(), folder);
       }
       end(']');
     }
@@ -139,10 +96,8 @@ private:
     text("event", "answered");
     text("query_id", x.query_id);
     text("response", x.response);
-    if (x.usage) {
-      key("usage");
-      out_ += usage_json(*x.usage).dump();
-    }
+    if (x.usage)
+      raw("usage", usage_json(*x.usage).dump());
   }
 
   void fields(const done_event& x) {
@@ -168,9 +123,7 @@ private:
       text("detail", *x.reason.detail);
   }
 
-  std::string& out_;
   const std::string& code_hash_;
-  bool first_ = true;
 };
 
 // -- reading ------------------------------------------------------------------
@@ -286,24 +239,26 @@ struct reader {
 
 } // namespace
 
+void append_event(std::string& to, const history_event& event,
+                  const std::string& code_hash) {
+  writer{to, code_hash}.event(event);
+}
+
 std::string encode_history(const history& events,
                            const std::string& code_hash) {
   std::string out = "[";
-  writer to{out, code_hash};
   for (auto& event : events) {
     if (out.size() > 1)
       out += ',';
-    to.event(event);
+    append_event(out, event, code_hash);
   }
   out += ']';
   return out;
 }
 
-expected<history> decode_history(std::string_view text,
-                                 std::string& code_hash) {
+expected<history> decode_history(const json& events, std::string& code_hash) {
   history result;
   try {
-    auto events = json::parse(text);
     for (auto& event : events) {
       auto body = reader{event}.read(code_hash);
       if (!body)
@@ -319,6 +274,16 @@ expected<history> decode_history(std::string_view text,
                             result.size() + 1, error.what()));
   }
   return result;
+}
+
+expected<history> decode_history(std::string_view text,
+                                 std::string& code_hash) {
+  try {
+    return decode_history(json::parse(text), code_hash);
+  } catch (const json::exception& error) {
+    return fail(errc::registry_corrupted,
+                fmt::format("a stored batch cannot be read: {}", error.what()));
+  }
 }
 
 } // namespace muster

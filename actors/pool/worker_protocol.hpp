@@ -6,6 +6,7 @@
 
 #include "messages/strategy.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,7 +28,15 @@ struct worker_hello {
   std::string version;
 };
 
-/// Run this session. Refused with `busy` if the worker has one already.
+/// A piece of the history that the next `worker_start` ends, in order: that may
+/// be larger than a frame. Answered with `worker_taken`.
+struct worker_history {
+  history events;
+  std::vector<source_text> sources;
+};
+
+/// Run this session. Refused with `busy` if the worker has one already. Its
+/// history stands behind the pieces that came before.
 struct worker_start {
   strategy_start what;
   strategy_settings settings;
@@ -38,7 +47,9 @@ struct worker_resolve {
   host_result result;
 };
 
-/// The answers to the pause that the strategy is in.
+/// The next answers to the pause that the strategy is in, in query order. With
+/// the last of them it goes on; what comes before is answered with
+/// `worker_taken`.
 struct worker_answer {
   std::vector<answered_event> answers;
 };
@@ -55,12 +66,13 @@ struct worker_status {};
 struct worker_shutdown {};
 
 using worker_request
-  = std::variant<worker_hello, worker_start, worker_resolve, worker_answer,
-                 worker_committed, worker_status, worker_shutdown>;
+  = std::variant<worker_hello, worker_history, worker_start, worker_resolve,
+                 worker_answer, worker_committed, worker_status,
+                 worker_shutdown>;
 
 // -- from a worker to the node ------------------------------------------------
 
-/// Where a worker stands.
+/// Where a worker stands. The answer to `worker_status`.
 struct worker_standing {
   std::optional<std::string> session_id;
   /// Up to which event it knows the session to be on disk.
@@ -93,6 +105,9 @@ struct worker_report {
   std::uint64_t memory_bytes = 0;
 };
 
+/// A piece is here, and the next one may come.
+struct worker_taken {};
+
 /// The script still runs. Said every second, so that a worker that hangs is
 /// told from one that works.
 struct worker_working {};
@@ -106,16 +121,29 @@ struct worker_refusal {
 };
 
 using worker_reply
-  = std::variant<worker_greeting, worker_standing, worker_report,
+  = std::variant<worker_greeting, worker_standing, worker_report, worker_taken,
                  worker_working, worker_farewell, worker_refusal>;
 
 // -- as text ------------------------------------------------------------------
 
-/// One frame, without its end of line. Text that is no UTF-8 does not occur:
-/// what clients and scripts give was checked before.
+/// One frame, without its end of line. Texts of modules may be any bytes; all
+/// else is UTF-8, as what clients and scripts give was checked before.
+/// @throws std::invalid_argument if it is not.
 [[nodiscard]] std::string encode(const worker_request& x);
 
 [[nodiscard]] std::string encode(const worker_reply& x);
+
+/// All frames of a start: pieces of its history, if it does not fit into one
+/// frame, and the start itself. Each but the last is answered with
+/// `worker_taken`.
+/// @returns `too_large` if a single event does not fit.
+[[nodiscard]] expected<std::vector<std::string>>
+start_frames(const worker_start& x, std::size_t max_frame_bytes);
+
+/// All frames of the answers to a pause, in the same way.
+[[nodiscard]] expected<std::vector<std::string>>
+answer_frames(const std::vector<answered_event>& answers,
+              std::size_t max_frame_bytes);
 
 /// @returns `invalid_argument` naming what is wrong with the frame. Fields that
 ///          are not known are left alone.
