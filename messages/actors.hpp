@@ -131,7 +131,7 @@ using pool_verbs = caf::typed_actor<
 
 /// The NODE: the one published handle, the front door of all clients.
 using node_actor = greeting_actor::extend_with<session_verbs>::
-  extend_with<state_verbs>::extend<
+  extend_with<state_verbs>::extend_with<pool_verbs>::extend<
     // How the node and each of its parts are doing, as JSON. Answered at once
     // from what the parts said last.
     caf::replies_to<status_atom>::with<std::string>>;

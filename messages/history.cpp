@@ -2,6 +2,7 @@
 
 #include "messages/history.hpp"
 
+#include "messages/history_json.hpp"
 #include "messages/json_writer.hpp"
 #include "messages/session_json.hpp"
 
@@ -256,7 +257,7 @@ std::string encode_history(const history& events,
   return out;
 }
 
-expected<history> decode_history(const json& events, std::string& code_hash) {
+expected<history> history_from(const json& events, std::string& code_hash) {
   history result;
   try {
     for (auto& event : events) {
@@ -279,7 +280,7 @@ expected<history> decode_history(const json& events, std::string& code_hash) {
 expected<history> decode_history(std::string_view text,
                                  std::string& code_hash) {
   try {
-    return decode_history(json::parse(text), code_hash);
+    return history_from(json::parse(text), code_hash);
   } catch (const json::exception& error) {
     return fail(errc::registry_corrupted,
                 fmt::format("a stored batch cannot be read: {}", error.what()));

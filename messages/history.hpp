@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include "messages/json.hpp"
 #include "messages/session.hpp"
 
 #include <cstdint>
@@ -117,19 +116,11 @@ using history = std::vector<history_event>;
 [[nodiscard]] std::string encode_history(const history& events,
                                          const std::string& code_hash);
 
-/// Appends one event as it stands in such an array.
-void append_event(std::string& to, const history_event& event,
-                  const std::string& code_hash);
-
 /// Reads what `encode_history` wrote.
 /// @param code_hash receives the hash of a `run`'s text, if one is named.
 /// @returns `registry_corrupted`, naming the place, if the text is anything
 ///          else.
 [[nodiscard]] expected<history> decode_history(std::string_view text,
-                                               std::string& code_hash);
-
-/// The same for what is parsed already.
-[[nodiscard]] expected<history> decode_history(const json& events,
                                                std::string& code_hash);
 
 } // namespace muster

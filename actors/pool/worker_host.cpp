@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
 #include <utility>
 
 namespace muster {
@@ -14,6 +15,8 @@ namespace {
 /// once a second, and a session that is not heard of for longer than that is
 /// far behind; more than this no worker of ours says.
 constexpr std::size_t max_waiting = 1'024;
+
+constexpr auto max_frame_bytes = socket_limits{}.max_frame_bytes;
 
 } // namespace
 
@@ -63,11 +66,8 @@ worker_host::worker_host(std::shared_ptr<socket_port> sockets,
                          std::chrono::milliseconds patience,
                          std::function<std::int64_t()> steady_ns,
                          std::function<void()> wake)
-  : sockets_(std::move(sockets)),
-    connection_(connection),
-    settings_(settings),
-    patience_(patience),
-    steady_ns_(std::move(steady_ns)),
+  : sockets_(std::move(sockets)), connection_(connection), settings_(settings),
+    patience_(patience), steady_ns_(std::move(steady_ns)),
     inbox_(std::make_shared<inbox>(std::move(wake))) {
   auto heard = sockets_->listen(connection_, [in = inbox_](socket_event event) {
     in->put(std::move(event));
@@ -83,8 +83,7 @@ worker_host::~worker_host() {
 // -- strategy_host ------------------------------------------------------------
 
 void worker_host::start(strategy_start what) {
-  expect();
-  send(worker_start{std::move(what), settings_});
+  say_all(start_frames({std::move(what), settings_}, max_frame_bytes));
 }
 
 host_report worker_host::advance() {
@@ -103,9 +102,8 @@ host_report worker_host::advance() {
   }
   auto now = steady_ns_();
   if (!lost_ && limit_ns_ && now >= *limit_ns_)
-    lost_ = {errc::timeout,
-             fmt::format("the worker has said nothing for {} ms",
-                         patience_.count())};
+    lost_ = {errc::timeout, fmt::format("the worker has said nothing for {} ms",
+                                        patience_.count())};
   if (lost_ && !std::exchange(told_, true))
     return host_lost{*lost_};
   if (!limit_ns_)
@@ -115,16 +113,15 @@ host_report worker_host::advance() {
 
 void worker_host::resolve(host_result result) {
   expect();
-  send(worker_resolve{std::move(result)});
+  say(encode(worker_resolve{std::move(result)}));
 }
 
 void worker_host::answer(std::vector<answered_event> answers) {
-  expect();
-  send(worker_answer{std::move(answers)});
+  say_all(answer_frames(answers, max_frame_bytes));
 }
 
 void worker_host::committed(std::uint64_t seq) {
-  send(worker_committed{seq});
+  say(encode(worker_committed{seq}));
 }
 
 std::vector<log_line> worker_host::take_logs() {
@@ -137,14 +134,30 @@ std::uint64_t worker_host::memory_bytes() const {
 
 // -- implementation details ---------------------------------------------------
 
-void worker_host::send(const worker_request& request) {
+void worker_host::say(std::string frame) {
   if (lost_)
     return;
-  for (auto& frame : encode_frames(request))
-    if (auto sent = sockets_->send(connection_, std::move(frame)); !sent) {
-      lost_ = sent.error();
-      return;
-    }
+  if (auto sent = sockets_->send(connection_, std::move(frame)); !sent)
+    lost_ = sent.error();
+}
+
+void worker_host::say_all(expected<std::vector<std::string>> frames) {
+  expect();
+  if (!frames) {
+    lost_ = frames.error();
+    return;
+  }
+  unsaid_.assign(std::make_move_iterator(frames->begin()),
+                 std::make_move_iterator(frames->end()));
+  say_next();
+}
+
+void worker_host::say_next() {
+  if (unsaid_.empty())
+    return;
+  auto frame = std::move(unsaid_.front());
+  unsaid_.pop_front();
+  say(std::move(frame));
 }
 
 void worker_host::expect() {
@@ -155,6 +168,11 @@ std::optional<host_report> worker_host::on(worker_reply reply) {
   if (std::holds_alternative<worker_working>(reply)) {
     if (limit_ns_)
       expect();
+    return std::nullopt;
+  }
+  if (std::holds_alternative<worker_taken>(reply)) {
+    expect();
+    say_next();
     return std::nullopt;
   }
   if (auto* report = std::get_if<worker_report>(&reply)) {

@@ -75,7 +75,12 @@ private:
 
   // -- implementation details -------------------------------------------------
 
-  void send(const worker_request& request);
+  void say(std::string frame);
+
+  /// Says the first of them; the others follow when the worker has taken it.
+  void say_all(expected<std::vector<std::string>> frames);
+
+  void say_next();
 
   /// The worker has something to do from now on.
   void expect();
@@ -94,6 +99,9 @@ private:
 
   /// Until when the worker has to say something, if it has to.
   std::optional<std::int64_t> limit_ns_;
+
+  /// Frames for which the worker is not ready.
+  std::deque<std::string> unsaid_;
 
   /// Why the worker can be used no more.
   std::optional<failure> lost_;

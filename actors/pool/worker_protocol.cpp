@@ -3,6 +3,7 @@
 #include "actors/pool/worker_protocol.hpp"
 
 #include "messages/hash.hpp"
+#include "messages/history_json.hpp"
 #include "messages/json_writer.hpp"
 #include "messages/session_json.hpp"
 
@@ -474,7 +475,7 @@ public:
   /// Events as they stand in a history.
   [[nodiscard]] history events(const char* name) const {
     std::string no_hash;
-    auto out = decode_history(array(name), no_hash);
+    auto out = history_from(array(name), no_hash);
     if (!out)
       throw malformed{fmt::format("'{}': {}", name, out.error().message)};
     return std::move(*out);
@@ -775,7 +776,10 @@ answer_frames(const std::vector<answered_event>& answers,
   auto flush = [&] {
     auto& frame = out.emplace_back();
     auto to = begin_request(frame, "answer");
-    to.raw("events", "[" + std::exchange(events, {}) + "]");
+    events.insert(events.begin(), '[');
+    events.push_back(']');
+    to.raw("events", events);
+    events.clear();
     to.end('}');
   };
   std::string item;

@@ -240,8 +240,7 @@ void end_host(session_pointer self) {
 void release_worker(session_pointer self) {
   auto& st = self->state;
   if (auto worker = std::exchange(st.worker, std::nullopt))
-    self->send(st.context->pool, release_atom::value, worker->sid,
-               id_of(self));
+    self->send(st.context->pool, release_atom::value, worker->sid, id_of(self));
 }
 
 /// Ends the actor as soon as the registry sends it nothing more; whoever waits,
@@ -510,8 +509,7 @@ void on(session_pointer self, write_events& x) {
 
 void fail_to_build(session_pointer self, const caf::error& error) {
   auto why = from_caf(error);
-  guarded(self,
-          [&] { perform(self, self->state.core->machine_failed(why)); });
+  guarded(self, [&] { perform(self, self->state.core->machine_failed(why)); });
 }
 
 /// Builds a machine, in the worker if the session has one.
@@ -576,8 +574,7 @@ void take_worker(session_pointer self, F f, Refuse refuse) {
 /// @returns whether that is so.
 bool end_crashing(session_pointer self) {
   auto& st = self->state;
-  if (st.worker->crashed_by == 0
-      || ++st.crashes < st.context->max_crashes)
+  if (st.worker->crashed_by == 0 || ++st.crashes < st.context->max_crashes)
     return false;
   strategy_step step;
   step.end = failed_event{

@@ -120,10 +120,9 @@ struct vanish {};
 
 using session_effect
   = std::variant<write_events, build_machine, feed_machine, confirm_pause,
-                 drop_machine,
-                 reply_feed, reply_view, reply_refusal, reply_repeated,
-                 tell_awaiters, publish_events, recall_feed, arm_commit_time, arm_retry,
-                 vanish>;
+                 drop_machine, reply_feed, reply_view, reply_refusal,
+                 reply_repeated, tell_awaiters, publish_events, recall_feed,
+                 arm_commit_time, arm_retry, vanish>;
 
 using session_effects = std::vector<session_effect>;
 

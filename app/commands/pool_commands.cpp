@@ -58,8 +58,8 @@ expected<int> list(client& node, const console& out, const pool_options&) {
   for (auto& x : *workers) {
     all.push_back(to_json(x));
     rows.push_back(
-      {x.sid, std::to_string(x.pid), to_string(x.phase), x.session.value_or("-"),
-       rounded(x.age_ms),
+      {x.sid, std::to_string(x.pid), to_string(x.phase),
+       x.session.value_or("-"), rounded(x.age_ms),
        x.rss_bytes ? fmt::format("{:.1f} MiB",
                                  static_cast<double>(*x.rss_bytes) / (1 << 20))
                    : "-",
@@ -128,8 +128,7 @@ expected<int> collect(client& node, const console& out, const pool_options&) {
 } // namespace
 
 void add_pool_commands(CLI::App& app, command_context& context) {
-  auto* parent
-    = app.add_subcommand("pool", "Look after the worker processes");
+  auto* parent = app.add_subcommand("pool", "Look after the worker processes");
   parent->require_subcommand(1);
   auto o = std::make_shared<pool_options>();
   add_client_command(parent, context, o, "list", "List the workers", list);
@@ -142,8 +141,8 @@ void add_pool_commands(CLI::App& app, command_context& context) {
     "Stop a worker, or all; a session loses nothing by it", stop);
   stop_app->add_option("ID", o->sid,
                        "The worker, or the unique beginning of its id");
-  add_client_command(parent, context, o, "gc",
-                     "Take out workers that are dead", collect);
+  add_client_command(parent, context, o, "gc", "Take out workers that are dead",
+                     collect);
 }
 
 } // namespace muster

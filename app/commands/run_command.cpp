@@ -101,7 +101,9 @@ void add_run_command(CLI::App& app, command_context& context) {
     ->add_flag("--detach", options->detach,
                "Print where the session pauses first, and leave it there")
     ->excludes(answer);
-  run_app->add_option("--in", options->isolation, "Where the script runs: in the node, or in a worker process")
+  run_app
+    ->add_option("--in", options->isolation,
+                 "Where the script runs: in the node, or in a worker process")
     ->check(CLI::IsMember({"node", "worker"}));
   // One folder each time: the next word may be FILE.
   run_app
