@@ -12,6 +12,7 @@ namespace muster {
 namespace {
 
 constexpr std::string_view session_mark = "s-";
+constexpr std::string_view worker_mark = "p-";
 constexpr std::string_view query_mark = "q-";
 
 /// Hexadecimal digits of the random part.
@@ -23,11 +24,20 @@ bool is_lower_hex(std::string_view text) {
   });
 }
 
+std::string make_id(std::string_view mark, std::int64_t now_ms,
+                    const random_bits& random) {
+  return fmt::format("{}{:x}-{:016x}{:016x}", mark,
+                     static_cast<std::uint64_t>(now_ms), random[0], random[1]);
+}
+
 } // namespace
 
 std::string make_session_id(std::int64_t now_ms, const random_bits& random) {
-  return fmt::format("{}{:x}-{:016x}{:016x}", session_mark,
-                     static_cast<std::uint64_t>(now_ms), random[0], random[1]);
+  return make_id(session_mark, now_ms, random);
+}
+
+std::string make_worker_id(std::int64_t now_ms, const random_bits& random) {
+  return make_id(worker_mark, now_ms, random);
 }
 
 bool is_session_id(std::string_view text) {

@@ -17,6 +17,13 @@ CAF_TEST(a session id says when and cannot be guessed) {
   CAF_CHECK(make_session_id(0x19b, {0, 0}) > id);
 }
 
+CAF_TEST(a worker id says when and is no session id) {
+  auto id = make_worker_id(0x19a, {1, 2});
+  CAF_CHECK_EQUAL(id, "p-19a-00000000000000010000000000000002");
+  CAF_CHECK(!is_session_id(id));
+  CAF_CHECK(make_worker_id(0x19b, {0, 0}) > id);
+}
+
 CAF_TEST(what is no session id is not taken for one) {
   for (auto* text : {"", "s", "s-", "x-19a-00000000000000010000000000000002",
                      "s-19a", "s-19a-", "s-19a-0000000000000001000000000000000",
