@@ -567,6 +567,12 @@ pool::effects pool_table::take_effects() {
   return std::exchange(effects_, {});
 }
 
+std::optional<process_identity>
+pool_table::process_of(const std::string& sid) const {
+  auto i = workers_.find(sid);
+  return i != workers_.end() ? i->second.who : std::nullopt;
+}
+
 json pool_table::status() const {
   json phases = json::object();
   for (auto phase : {worker_phase::starting, worker_phase::idle,

@@ -147,6 +147,10 @@ public:
     return workers_.size();
   }
 
+  /// The process of a worker, if it is known to be that.
+  [[nodiscard]] std::optional<process_identity>
+  process_of(const std::string& sid) const;
+
   [[nodiscard]] const pool_counters& counters() const {
     return counters_;
   }

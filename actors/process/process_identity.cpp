@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace muster {
 
@@ -22,8 +23,14 @@ constexpr std::int64_t max_pid = 4'194'304;
 
 /// The fields of `/proc/<pid>/stat` behind the name, which is the second one.
 constexpr std::size_t state_field = 0;
+constexpr std::size_t user_time_field = 11;
+constexpr std::size_t system_time_field = 12;
 constexpr std::size_t threads_field = 17;
 constexpr std::size_t start_field = 19;
+constexpr std::size_t memory_field = 21;
+
+/// What the kernel counts in, whatever the machine.
+constexpr std::uint64_t ms_per_tick = 10;
 
 /// Reads a small file of the kernel; absent if it, or its process, is gone.
 expected<std::optional<std::string>> read_small(const std::string& path) {
@@ -81,7 +88,7 @@ std::optional<process_stat> parse_stat(std::string_view text) {
     return std::nullopt;
   process_stat out;
   out.name = text.substr(open + 2, close - open - 2);
-  std::array<std::string_view, start_field + 1> fields;
+  std::array<std::string_view, memory_field + 1> fields;
   auto rest = text.substr(close + 2);
   for (auto& field : fields) {
     auto end = rest.find_first_of(" \n");
@@ -93,8 +100,15 @@ std::optional<process_stat> parse_stat(std::string_view text) {
   if (fields[state_field].size() != 1
       || !read_number(text.substr(0, open), out.pid)
       || !read_number(fields[threads_field], out.threads)
-      || !read_number(fields[start_field], out.start_ticks))
+      || !read_number(fields[start_field], out.start_ticks)
+      || !read_number(fields[memory_field], out.memory_pages))
     return std::nullopt;
+  std::uint64_t user_time = 0;
+  std::uint64_t system_time = 0;
+  if (!read_number(fields[user_time_field], user_time)
+      || !read_number(fields[system_time_field], system_time))
+    return std::nullopt;
+  out.cpu_ticks = user_time + system_time;
   out.state = fields[state_field].front();
   return out;
 }
@@ -125,6 +139,28 @@ expected<process_identity> identify(std::int64_t pid) {
     return tl::unexpected<failure>{boot.error()};
   return process_identity{static_cast<std::int32_t>(pid), (*stat)->start_ticks,
                           std::move(*boot)};
+}
+
+expected<std::optional<process_identity>> find_process(std::int64_t pid) {
+  auto stat = stat_of(pid);
+  if (!stat)
+    return tl::unexpected<failure>{stat.error()};
+  if (!*stat || (*stat)->is_over())
+    return std::nullopt;
+  auto boot = boot_id();
+  if (!boot)
+    return tl::unexpected<failure>{boot.error()};
+  return process_identity{static_cast<std::int32_t>(pid), (*stat)->start_ticks,
+                          std::move(*boot)};
+}
+
+std::optional<process_usage> usage_of(const process_identity& who) {
+  auto stat = stat_of(who.pid);
+  if (!stat || !*stat || (*stat)->start_ticks != who.start_ticks)
+    return std::nullopt;
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return process_usage{(*stat)->memory_pages * page,
+                       (*stat)->cpu_ticks * ms_per_tick};
 }
 
 expected<bool> is_alive(const process_identity& who) {

@@ -38,6 +38,10 @@ struct process_stat {
   char state = '?';
   std::int64_t threads = 0;
   std::uint64_t start_ticks = 0;
+  /// Processor time in clock ticks, of which there are 100 in a second.
+  std::uint64_t cpu_ticks = 0;
+  /// Memory that it has, in pages.
+  std::uint64_t memory_pages = 0;
 
   /// Whether nothing of it runs any more. If only the first of its threads has
   /// ended, the state is that of a zombie, too.
@@ -61,6 +65,21 @@ struct process_stat {
 /// The identity of the process that has that pid now, which may be a zombie.
 /// @returns `not_found` if there is none.
 [[nodiscard]] expected<process_identity> identify(std::int64_t pid);
+
+/// Who lives under that pid now; absent if nobody does, zombies included.
+/// @returns `invalid_argument` for what is no pid.
+[[nodiscard]] expected<std::optional<process_identity>>
+find_process(std::int64_t pid);
+
+/// What a process uses.
+struct process_usage {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t cpu_ms = 0;
+};
+
+/// What that very process uses; absent if it is gone, or if nobody may know.
+[[nodiscard]] std::optional<process_usage>
+usage_of(const process_identity& who);
 
 /// Whether that very process still runs. Neither a zombie nor another process
 /// that got its pid counts. An error means that nobody knows: it is no death.

@@ -35,13 +35,15 @@ CAF_TEST(a name may look like the rest of the line) {
     CAF_CHECK_EQUAL(stat->pid, 4711);
     CAF_CHECK_EQUAL(stat->state, 'S');
     CAF_CHECK_EQUAL(stat->start_ticks, 77u);
+    CAF_CHECK_EQUAL(stat->cpu_ticks, 5u + 6u);
+    CAF_CHECK_EQUAL(stat->memory_pages, 300u);
   }
 }
 
 CAF_TEST(a line that is cut short is not understood) {
   auto line = stat_line("sh", 'S', 1);
-  // The start time is known to be whole by the blank behind it.
-  auto size = line.find(" 77 ") + 4;
+  // The last number is known to be whole by the blank behind it.
+  auto size = line.find(" 300 ") + 5;
   CAF_CHECK(parse_stat(line.substr(0, size)));
   for (--size; size > 0; --size)
     CAF_CHECK(!parse_stat(line.substr(0, size)));
@@ -71,6 +73,16 @@ CAF_TEST(this process is alive and found by its own pid) {
   CAF_CHECK_EQUAL(me->pid, ::getpid());
   CAF_CHECK_EQUAL(*me, *identify(::getpid()));
   CAF_CHECK(*is_alive(*me));
+  CAF_CHECK_EQUAL(**find_process(::getpid()), *me);
+}
+
+CAF_TEST(what a process uses is said of that very process) {
+  auto me = *identify(::getpid());
+  auto usage = usage_of(me);
+  CAF_REQUIRE(usage);
+  CAF_CHECK(usage->memory_bytes > 0);
+  ++me.start_ticks;
+  CAF_CHECK(!usage_of(me));
 }
 
 CAF_TEST(the same process of another boot is not alive) {
@@ -92,8 +104,10 @@ CAF_TEST(a zombie is not alive) {
   real_child child;
   auto who = *identify(child.pid());
   CAF_CHECK(*is_alive(who));
+  CAF_CHECK_EQUAL(**find_process(who.pid), who);
   child.become_zombie();
   CAF_CHECK_EQUAL(::kill(child.pid(), 0), 0);
+  CAF_CHECK(!find_process(who.pid)->has_value());
   CAF_CHECK_EQUAL(*identify(child.pid()), who);
   CAF_CHECK(!*is_alive(who));
   child.reap();

@@ -174,6 +174,14 @@ std::size_t scripted_processes::running() const {
                   [](auto& x) { return !x.second.is_zombie; }));
 }
 
+std::optional<process_identity>
+scripted_processes::find(std::int32_t pid) const {
+  for (auto& [who, x] : processes_)
+    if (who.pid == pid && !x.is_zombie)
+      return who;
+  return std::nullopt;
+}
+
 // -- implementation details ---------------------------------------------------
 
 scripted_processes::process&

@@ -92,6 +92,9 @@ public:
   /// Processes that run.
   [[nodiscard]] std::size_t running() const;
 
+  /// Who lives under that pid, zombies excepted.
+  [[nodiscard]] std::optional<process_identity> find(std::int32_t pid) const;
+
 private:
   struct process {
     std::string program;

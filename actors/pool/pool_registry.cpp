@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/pool/pool_registry.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <deque>
+
+#include <unistd.h>
+
+namespace muster {
+
+namespace {
+
+using registry_pointer
+  = pool_registry_impl::stateful_pointer<pool_registry_state>;
+
+void perform(registry_pointer self, pool::effects todo);
+
+// -- ports --------------------------------------------------------------------
+
+/// Tells this actor what happens to a worker, for as long as it is there.
+template <class Event>
+std::function<void(Event)>
+listener(registry_pointer self, const std::string& sid) {
+  auto weak = caf::actor_cast<caf::weak_actor_ptr>(self);
+  return [weak, sid](Event event) {
+    if (auto strong = weak.lock())
+      caf::anon_send(caf::actor_cast<caf::actor>(strong),
+                     worker_event{sid, std::move(event)});
+  };
+}
+
+// -- effects: each gives what follows from it at once -------------------------
+
+struct performer {
+  registry_pointer self;
+
+  [[nodiscard]] const pool_parts& parts() const {
+    return *self->state.parts;
+  }
+
+  [[nodiscard]] pool_table& table() const {
+    return *self->state.table;
+  }
+
+  pool::effects operator()(pool::save& x) const {
+    auto done = [self = self](const expected<void>& result) {
+      perform(self, self->state.table->saved(result));
+    };
+    self
+      ->request(parts().persistence, caf::infinite, save_atom::value,
+                std::string{pool_registry_document}, std::move(x.text))
+      .then([=](caf::ok_atom) { done({}); },
+            [=](const caf::error& error) {
+              done(tl::unexpected<failure>{from_caf(error)});
+            });
+    return {};
+  }
+
+  pool::effects operator()(pool::keep_copy& x) const {
+    auto path = std::string{pool_registry_document} + ".broken";
+    auto ignore = [](const caf::error&) {
+      // The document is as it was.
+    };
+    auto keep = [self = self, path, ignore,
+                 text = std::move(x.text)](const std::string& known) {
+      if (known.empty())
+        self
+          ->request(self->state.parts->persistence, caf::infinite,
+                    save_atom::value, path, text)
+          .then([](caf::ok_atom) {}, ignore);
+    };
+    self->request(parts().persistence, caf::infinite, read_atom::value, path)
+      .then(keep, ignore);
+    return {};
+  }
+
+  pool::effects operator()(pool::remove_socket& x) const {
+    parts().remove_file(x.path);
+    return {};
+  }
+
+  pool::effects operator()(pool::start& x) const {
+    auto order = worker_order(parts().settings, x.sid, x.sock, x.nonce);
+    return table().started(
+      x.sid,
+      parts().processes->start(order, listener<process_event>(self, x.sid)));
+  }
+
+  pool::effects operator()(pool::adopt& x) const {
+    return table().adopted(
+      x.sid,
+      parts().processes->adopt(x.who, listener<process_event>(self, x.sid)));
+  }
+
+  pool::effects operator()(pool::look& x) const {
+    return table().looked(x.sid, parts().find_process(x.pid));
+  }
+
+  pool::effects operator()(pool::identify& x) const {
+    return table().identified(x.sid, parts().find_process(x.pid));
+  }
+
+  pool::effects operator()(pool::send_signal& x) const {
+    auto sent = parts().processes->send(x.who, x.number);
+    return sent ? pool::effects{} : table().signal_refused(x.sid, sent.error());
+  }
+
+  pool::effects operator()(pool::let_go&) const {
+    parts().processes->stop();
+    return {};
+  }
+
+  pool::effects operator()(pool::connect& x) const {
+    return table().connecting(
+      x.sid,
+      parts().sockets->connect(x.sock, listener<socket_event>(self, x.sid)));
+  }
+
+  pool::effects operator()(pool::send& x) const {
+    auto sent = parts().sockets->send(x.connection, encode(x.what));
+    return sent ? pool::effects{} : table().send_refused(x.sid);
+  }
+
+  pool::effects operator()(pool::hang_up& x) const {
+    parts().sockets->close(x.connection);
+    return {};
+  }
+
+  pool::effects operator()(pool::warn& x) const {
+    parts().warn(x.text);
+    return {};
+  }
+
+  template <class Reply>
+  pool::effects operator()(Reply&) const {
+    // Answered by whoever has its promise.
+    return {};
+  }
+};
+
+/// The request that an effect answers; 0 if it answers none.
+pool::ticket answered_by(const pool::effect& x) {
+  return std::visit(
+    [](auto& reply) -> pool::ticket {
+      if constexpr (requires { reply.to; })
+        return reply.to;
+      else
+        return 0;
+    },
+    x);
+}
+
+/// Sets the timer, unless one goes off before it is needed.
+void arm(registry_pointer self) {
+  auto& st = self->state;
+  auto limit = st.table->limit_ns();
+  if (!limit || (st.timer_ns && *st.timer_ns <= *limit))
+    return;
+  st.timer_ns = limit;
+  auto left = std::max<std::int64_t>(*limit - st.parts->env.steady_ns(), 0);
+  // Rounded up: a timer that is early would have to be set again.
+  self->delayed_send(self, std::chrono::milliseconds(left / 1'000'000 + 1),
+                     expire_atom::value, ++st.timer_number);
+}
+
+/// Does what the table wants, and what it wants next, in order.
+void perform(registry_pointer self, pool::effects todo) {
+  std::deque<pool::effect> queue(std::make_move_iterator(todo.begin()),
+                                 std::make_move_iterator(todo.end()));
+  while (!queue.empty()) {
+    auto effect = std::move(queue.front());
+    queue.pop_front();
+    if (auto to = answered_by(effect); to != 0) {
+      auto request = self->state.open.extract(to);
+      if (!request.empty())
+        request.mapped()(effect);
+      continue;
+    }
+    auto next = std::visit(performer{self}, effect);
+    // What follows from an effect comes before those behind it.
+    queue.insert(queue.begin(), std::make_move_iterator(next.begin()),
+                 std::make_move_iterator(next.end()));
+  }
+  arm(self);
+}
+
+// -- requests -----------------------------------------------------------------
+
+/// Adds what the processes use; who is not known here uses nothing.
+std::vector<worker_view> with_usage(registry_pointer self,
+                                    pool::reply_list& x) {
+  for (auto& worker : x.workers) {
+    auto who = self->state.table->process_of(worker.sid);
+    auto usage = who ? self->state.parts->usage_of(*who) : std::nullopt;
+    if (usage) {
+      worker.rss_bytes = usage->memory_bytes;
+      worker.cpu_ms = usage->cpu_ms;
+    }
+  }
+  return std::move(x.workers);
+}
+
+/// Passes a request to the table, and answers with the effect of kind `Reply`.
+/// @param f makes the answer of it.
+/// @param ask calls the table with the ticket.
+template <class T, class Reply, class F, class Ask>
+caf::result<T> enter(registry_pointer self, F f, Ask ask) {
+  auto& st = self->state;
+  auto rp = self->template make_response_promise<T>();
+  auto ticket = ++st.last_ticket;
+  st.open.emplace(ticket, [=](pool::effect& x) mutable {
+    if (auto* reply = std::get_if<Reply>(&x))
+      rp.deliver(f(*reply));
+    else if (auto* refusal = std::get_if<pool::reply_refusal>(&x))
+      rp.deliver(to_caf(refusal->why));
+  });
+  perform(self, ask(ticket));
+  return rp;
+}
+
+void read_document(registry_pointer self) {
+  auto load = [=](const expected<std::string>& text) {
+    perform(self, self->state.table->load(text));
+  };
+  self
+    ->request(self->state.parts->persistence, caf::infinite, read_atom::value,
+              std::string{pool_registry_document})
+    .then([=](const std::string& text) { load(text); },
+          [=](const caf::error& error) {
+            load(tl::unexpected<failure>{from_caf(error)});
+          });
+}
+
+// -- events -------------------------------------------------------------------
+
+pool::effects on_event(pool_table& table, const std::string& sid,
+                       process_event& event) {
+  if (std::holds_alternative<process_ready>(event))
+    return table.ready(sid);
+  return table.ended(sid, std::get<process_ended>(event));
+}
+
+pool::effects on_event(pool_table& table, const std::string& sid,
+                       socket_event& event) {
+  if (auto* opened = std::get_if<socket_opened>(&event))
+    return table.opened(sid, opened->id, opened->peer);
+  if (auto* frame = std::get_if<socket_frame>(&event))
+    return table.heard(sid, frame->id, decode_reply(frame->text));
+  auto& closed = std::get<socket_closed>(event);
+  return table.closed(sid, closed.id, closed.why);
+}
+
+} // namespace
+
+pool_parts system_pool_parts(pool_settings settings) {
+  pool_parts out;
+  out.settings = std::move(settings);
+  out.env = real_environment();
+  out.find_process = [](std::int32_t pid) { return find_process(pid); };
+  out.usage_of = [](const process_identity& who) { return usage_of(who); };
+  out.remove_file = [](const std::string& path) { ::unlink(path.c_str()); };
+  out.warn = [](const std::string& text) { spdlog::warn("{}", text); };
+  return out;
+}
+
+process_order worker_order(const pool_settings& settings,
+                           const std::string& sid, const std::string& sock,
+                           const std::string& nonce) {
+  process_order out;
+  out.program = settings.program;
+  out.arguments = settings.arguments;
+  for (auto& x : {std::string{"--sid"}, sid, std::string{"--sock"}, sock,
+                  std::string{"--orphan-timeout-ms"},
+                  std::to_string(settings.orphan_timeout.count()),
+                  std::string{"--max-memory-bytes"},
+                  std::to_string(settings.max_memory_bytes)})
+    out.arguments.push_back(x);
+  // Arguments can be read by everybody on the machine.
+  out.environment = {"MUSTER_WORKER_NONCE=" + nonce, "TZ=UTC"};
+  out.ready_within = settings.spawn_timeout;
+  return out;
+}
+
+pool_registry_impl::behavior_type
+pool_registry(registry_pointer self, std::shared_ptr<const pool_parts> parts,
+              status_sink_actor sink) {
+  auto& st = self->state;
+  st.parts = std::move(parts);
+  st.sink = std::move(sink);
+  st.table = std::make_unique<pool_table>(st.parts->settings, st.parts->env);
+  read_document(self);
+  return {
+    // -- clients --------------------------------------------------------------
+    [=](pool_atom, list_atom) {
+      return enter<std::vector<worker_view>, pool::reply_list>(
+        self, [=](pool::reply_list& x) { return with_usage(self, x); },
+        [=](auto ticket) { return self->state.table->list(ticket); });
+    },
+    [=](pool_atom, spawn_atom, const std::string& request_id) {
+      return enter<worker_view, pool::reply_worker>(
+        self, [](pool::reply_worker& x) { return std::move(x.worker); },
+        [&](auto ticket) {
+          return self->state.table->spawn(ticket, request_id);
+        });
+    },
+    [=](pool_atom, stop_atom, const std::string& prefix) {
+      return enter<pool_stop_reply, pool::reply_stop>(
+        self, [](pool::reply_stop& x) { return std::move(x.reply); },
+        [&](auto ticket) { return self->state.table->stop(ticket, prefix); });
+    },
+    [=](pool_atom, collect_atom) {
+      return enter<std::vector<std::string>, pool::reply_ids>(
+        self, [](pool::reply_ids& x) { return std::move(x.ids); },
+        [=](auto ticket) { return self->state.table->collect(ticket); });
+    },
+    // -- the node -------------------------------------------------------------
+    [=](report_atom) {
+      self->send(self->state.sink, report_atom::value, "pool",
+                 self->state.table->status().dump());
+    },
+    [=](collect_atom) {
+      return enter<std::uint64_t, pool::reply_count>(
+        self, [](pool::reply_count& x) { return x.count; },
+        [=](auto ticket) { return self->state.table->tick(ticket); });
+    },
+    // -- sessions -------------------------------------------------------------
+    [=](take_atom, const std::string& session, std::uint64_t seq) {
+      return enter<worker_lease, pool::reply_lease>(
+        self, [](pool::reply_lease& x) { return x.lease; },
+        [&](auto ticket) {
+          return self->state.table->take(ticket, session, seq);
+        });
+    },
+    [=](release_atom, const std::string& sid, const std::string& session) {
+      perform(self, self->state.table->release(sid, session));
+    },
+    // -- the end --------------------------------------------------------------
+    [=](stop_atom) {
+      return enter<caf::ok_atom, pool::reply_stopped>(
+        self, [](pool::reply_stopped&) { return caf::ok_atom::value; },
+        [=](auto ticket) { return self->state.table->shut_down(ticket); });
+    },
+    // -- the actor itself -----------------------------------------------------
+    [=](worker_event& x) {
+      perform(self, std::visit(
+                      [&](auto& event) {
+                        return on_event(*self->state.table, x.sid, event);
+                      },
+                      x.what));
+    },
+    [=](expire_atom, std::uint64_t number) {
+      auto& now = self->state;
+      if (number != now.timer_number)
+        return;
+      now.timer_ns.reset();
+      perform(self, now.table->on_time());
+    },
+  };
+}
+
+} // namespace muster
