@@ -46,8 +46,6 @@ struct worker_view {
   std::string version;
   /// ISO 8601, UTC.
   std::string created_at;
-  /// Since then, by the wall clock.
-  std::uint64_t age_ms = 0;
   /// Memory of its process; absent if it cannot be read.
   std::optional<std::uint64_t> rss_bytes;
   /// Processor time of its process.
@@ -59,7 +57,7 @@ struct worker_view {
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, worker_view& x) {
   return f(x.sid, x.pid, x.session, x.phase, x.sock, x.version, x.created_at,
-           x.age_ms, x.rss_bytes, x.cpu_ms);
+           x.rss_bytes, x.cpu_ms);
 }
 
 /// A worker that could not be stopped, and why.

@@ -2,6 +2,7 @@
 
 #include "actors/node/node.hpp"
 
+#include "actors/pool/worker_host.hpp"
 #include "actors/session/session_registry.hpp"
 #include "actors/strategy/guarded_host.hpp"
 #include "actors/strategy/local_host.hpp"
@@ -35,12 +36,13 @@ std::string versions() {
 
 session_context_ptr
 make_session_context(const std::shared_ptr<const node_parts>& parts,
-                     persistence_actor persistence) {
+                     persistence_actor persistence, pool_registry_actor pool) {
   auto context = std::make_shared<session_context>();
   context->settings = parts->settings.session;
   context->env = parts->env;
   context->versions = versions();
   context->persistence = std::move(persistence);
+  context->pool = std::move(pool);
   context->crashes = parts->disk->crashes;
   context->make_host = [parts, crashes = context->crashes] {
     auto& strategy = parts->settings.strategy;
@@ -49,6 +51,14 @@ make_session_context(const std::shared_ptr<const node_parts>& parts,
     return std::make_unique<guarded_host>(std::move(host), crashes,
                                           strategy.max_crashes);
   };
+  context->make_worker_host = [parts](connection_id connection,
+                                      std::function<void()> wake) {
+    auto& settings = parts->settings;
+    return std::make_unique<worker_host>(
+      parts->pool.sockets, connection, settings.strategy,
+      settings.pool.patience, parts->env.steady_ns, std::move(wake));
+  };
+  context->max_crashes = parts->settings.strategy.max_crashes;
   context->find_module
     = [parts](std::vector<std::string> folders, const std::string& name) {
         auto& strategy = parts->settings.strategy;
@@ -70,10 +80,16 @@ void start_parts(node_pointer self,
         ? self->spawn<caf::monitored + caf::detached>(persistence, parts->disk,
                                                       sink)
         : self->spawn<caf::monitored>(persistence, parts->disk, sink);
+  auto pool = std::make_shared<pool_parts>(parts->pool);
+  pool->settings = parts->settings.pool;
+  pool->persistence = st.persistence;
+  st.pool = self->spawn<caf::monitored>(
+    pool_registry, std::shared_ptr<const pool_parts>{std::move(pool)}, sink);
   st.sessions = self->spawn<caf::monitored>(
-    session_registry, make_session_context(parts, st.persistence), sink);
-  std::vector<tick_step> steps{{"sessions", st.sessions}};
-  std::vector<reporting_actor> reporters{st.sessions, st.persistence};
+    session_registry, make_session_context(parts, st.persistence, st.pool),
+    sink);
+  std::vector<tick_step> steps{{"pool", st.pool}, {"sessions", st.sessions}};
+  std::vector<reporting_actor> reporters{st.pool, st.sessions, st.persistence};
   st.tick = self->spawn<caf::monitored>(
     tick, parts->settings.tick, parts->env.steady_ns, steps, reporters, sink);
 }
@@ -84,12 +100,13 @@ void finish_stop(node_pointer self) {
   // What has answered a client is held by the framework, so that it does not
   // end by itself when nobody else knows it.
   self->send_exit(self->state.sessions, caf::exit_reason::user_shutdown);
+  self->send_exit(self->state.pool, caf::exit_reason::user_shutdown);
   for (auto& promise : std::exchange(self->state.stoppers, {}))
     promise.deliver(caf::ok_atom::value);
   self->quit(caf::exit_reason::user_shutdown);
 }
 
-/// The order: no new work, no ticks, the sessions, the disk last.
+/// The order: no new work, no ticks, the sessions, the pool, the disk last.
 void begin_stop(node_pointer self) {
   auto& st = self->state;
   if (std::exchange(st.stopping, true))
@@ -108,14 +125,20 @@ void begin_stop(node_pointer self) {
                 std::string{node_document})
       .then([=](caf::ok_atom) { stop_disk(); }, next);
   };
+  auto let_workers_go = [=] {
+    self->request(self->state.pool, caf::infinite, stop_atom::value)
+      .then([=](caf::ok_atom) { hide(); }, [=](const caf::error&) { hide(); });
+  };
   self->request(st.sessions, caf::infinite, stop_atom::value)
-    .then([=](caf::ok_atom) { hide(); }, [=](const caf::error&) { hide(); });
+    .then([=](caf::ok_atom) { let_workers_go(); },
+          [=](const caf::error&) { let_workers_go(); });
 }
 
 void stop_parts(node_pointer self, const caf::error& reason) {
   auto& st = self->state;
   self->send_exit(st.tick, reason);
   self->send_exit(st.sessions, reason);
+  self->send_exit(st.pool, reason);
   self->send_exit(st.persistence, reason);
 }
 
@@ -228,7 +251,7 @@ node_impl::behavior_type node(node_pointer self,
   st.settings = parts->settings;
   st.env = parts->env;
   st.began_ns = st.env.steady_ns();
-  for (auto* part : {"sessions", "storage", "tick"})
+  for (auto* part : {"pool", "sessions", "storage", "tick"})
     st.reports[part] = {"{}", st.began_ns};
   self->set_down_handler([=](const caf::down_msg& x) { on_down(self, x); });
   self->set_exit_handler([=](const caf::exit_msg& x) {
@@ -338,6 +361,23 @@ node_impl::behavior_type node(node_pointer self,
     [=](delete_atom verb, const state_key& where, std::string& request_id) {
       return pass_on_once<bool>(self, self->state.persistence, request_id, verb,
                                 where);
+    },
+    // -- worker processes -----------------------------------------------------
+    [=](pool_atom family, list_atom verb) {
+      return pass_on<std::vector<worker_view>>(self, self->state.pool, family,
+                                               verb);
+    },
+    [=](pool_atom family, spawn_atom verb, std::string& request_id) {
+      return pass_on_once<worker_view>(self, self->state.pool, request_id,
+                                       family, verb);
+    },
+    [=](pool_atom family, stop_atom verb, std::string& sid) {
+      return pass_on<pool_stop_reply>(self, self->state.pool, family, verb,
+                                      std::move(sid));
+    },
+    [=](pool_atom family, collect_atom verb) {
+      return pass_on<std::vector<std::string>>(self, self->state.pool, family,
+                                               verb);
     },
     // -- the node -------------------------------------------------------------
     [=](hello_atom) { return to_json(own_greeting()); },

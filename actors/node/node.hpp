@@ -4,6 +4,7 @@
 
 #include "actors/node/settings.hpp"
 #include "actors/persistence/persistence.hpp"
+#include "actors/pool/pool_registry.hpp"
 #include "actors/process/environment.hpp"
 
 #include "messages/actors.hpp"
@@ -21,6 +22,9 @@ struct node_parts {
   node_settings settings;
   environment env;
   std::shared_ptr<storage> disk;
+  /// How worker processes are reached; its settings and its persistence actor
+  /// are given by the node.
+  pool_parts pool;
   /// Whether the persistence actor has a thread of its own. Not under a test's
   /// scheduler, which would not see it.
   bool detached = true;
@@ -56,6 +60,7 @@ struct node_state {
   std::unordered_map<caf::node_id, std::size_t> open_requests;
 
   persistence_actor persistence;
+  pool_registry_actor pool;
   session_registry_actor sessions;
   tick_actor tick;
 

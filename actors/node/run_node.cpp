@@ -9,6 +9,8 @@
 #include "actors/persistence/state_directory.hpp"
 #include "actors/process/crash_handler.hpp"
 #include "actors/process/environment.hpp"
+#include "actors/process/system_processes.hpp"
+#include "actors/process/system_sockets.hpp"
 #include "actors/remote/publish.hpp"
 
 #include "messages/json.hpp"
@@ -22,6 +24,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <muster_version.hpp>
 #include <thread>
 
@@ -83,6 +86,28 @@ expected<void> make_room(const gate_settings& settings) {
                 "lower them, or raise that (ulimit -n, LimitNOFILE=)",
                 settings.max_connections, settings.max_handshakes, needed,
                 limit.rlim_max));
+}
+
+/// What workers are reached by: one thread for their processes and sockets.
+expected<pool_parts> make_pool_parts(pool_settings& settings) {
+  settings.version = version;
+  std::error_code code;
+  settings.program = std::filesystem::read_symlink("/proc/self/exe", code);
+  if (code)
+    return fail(
+      errc::internal,
+      fmt::format("this program cannot be found: {}", code.message()));
+  auto loop = io_loop::open();
+  if (!loop)
+    return tl::unexpected<failure>{loop.error()};
+  // Those that shall end take room until they have.
+  auto processes = system_processes::open(2 * settings.max_workers, *loop);
+  if (!processes)
+    return tl::unexpected<failure>{processes.error()};
+  auto parts = system_pool_parts(settings);
+  parts.processes = std::move(*processes);
+  parts.sockets = std::make_shared<system_sockets>(*loop);
+  return parts;
 }
 
 /// Makes the certificates, if there are none, and looks at every file.
@@ -216,8 +241,13 @@ expected<node_end> run_node(node_settings settings,
       !noted)
     return tl::unexpected<failure>{noted.error()};
   settings.strategy.packages.push_back((*directory)->path() + "/packages");
+  settings.pool.folder = (*directory)->path() + "/pool";
+  auto pool = make_pool_parts(settings.pool);
+  if (!pool)
+    return tl::unexpected<failure>{pool.error()};
   auto parts = std::make_shared<node_parts>();
   parts->env = real_environment();
+  parts->pool = std::move(*pool);
   auto made_certificates = make_room(settings.gate).and_then([&] {
     return settings.insecure_loopback ? expected<bool>{false}
                                       : prepare_tls(settings, parts->env);

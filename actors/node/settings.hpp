@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/persistence/settings.hpp"
+#include "actors/pool/settings.hpp"
 #include "actors/remote/settings.hpp"
 #include "actors/session/settings.hpp"
 #include "actors/strategy/settings.hpp"
@@ -24,6 +25,7 @@ struct node_settings {
   std::chrono::milliseconds drain_timeout = std::chrono::seconds(10);
   persistence_settings storage;
   session_settings session;
+  pool_settings pool;
   strategy_settings strategy;
   tick_settings tick;
 };

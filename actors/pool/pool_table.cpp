@@ -211,8 +211,10 @@ void pool_table::settle(const waiting_take& take, worker& holder) {
 }
 
 void pool_table::lease(const waiting_take& take, worker& w, bool has_session) {
-  answer(
-    pool::reply_lease{take.from, {w.record.sid, w.connection, has_session}});
+  worker_lease out{w.record.sid, w.connection, has_session, 0};
+  if (auto crash = crashes_.extract(*w.record.session); !crash.empty())
+    out.crashed_by = crash.mapped();
+  answer(pool::reply_lease{take.from, std::move(out)});
   takes_.erase(*w.record.session);
   ++counters_.leases;
   w.is_fresh = false;

@@ -295,6 +295,10 @@ private:
 
   [[nodiscard]] std::int64_t next_start_ns() const;
 
+  /// Keeps what the next worker of a session has to know about its last one.
+  void note_crash(const std::optional<std::string>& session,
+                  const process_exit& end);
+
   /// A worker never came to be ready: what was started ends.
   void fail_start(worker& w, failure why);
 
@@ -411,6 +415,9 @@ private:
   std::map<std::string, waiting_take> takes_;
   std::map<pool::ticket, waiting_stop> stops_;
   std::optional<scan> scan_;
+
+  /// By which signal the last worker of a session crashed.
+  std::map<std::string, std::int32_t> crashes_;
 
   // Life.
   bool loaded_ = false;

@@ -18,6 +18,21 @@ namespace muster {
 
 namespace {
 
+/// Whether a signal is the program's own fault, and nobody's wish.
+bool is_crash(int signal) {
+  switch (signal) {
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGILL:
+    case SIGFPE:
+    case SIGABRT:
+    case SIGSYS:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// What the kernel has room for, without the end.
 constexpr std::size_t max_socket_path = 107;
 
@@ -497,8 +512,21 @@ pool::effects pool_table::ended(const std::string& sid,
     ++counters_.stopped;
   else if (!w->is_new)
     ++counters_.lost;
+  note_crash(w->record.session, what.end);
   drop(*w);
   return take_effects();
+}
+
+void pool_table::note_crash(const std::optional<std::string>& session,
+                            const process_exit& end) {
+  auto crashed = end.how == process_exit::manner::signalled
+                 && is_crash(end.number);
+  if (!session || !crashed)
+    return;
+  // Those of sessions that need no other worker are never asked for.
+  if (crashes_.size() >= settings_.max_workers)
+    crashes_.clear();
+  crashes_[*session] = end.number;
 }
 
 // -- ending -------------------------------------------------------------------

@@ -22,6 +22,8 @@ struct pool_settings {
   /// How long a worker that is found again may take to say who it is. All are
   /// asked side by side.
   std::chrono::milliseconds probe_timeout{500};
+  /// How long a worker that has something to do may say nothing.
+  std::chrono::milliseconds patience = std::chrono::seconds(10);
   /// How long a worker is kept that nobody uses.
   std::chrono::milliseconds idle_timeout = std::chrono::minutes(30);
   /// How long a worker waits for a node that has gone, before it ends.

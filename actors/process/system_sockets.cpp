@@ -125,10 +125,9 @@ void system_sockets::close(connection_id id) {
       }
     }
   }
-  // Also if it was over: its last event may be on its way.
+  // Also if it was over: its last event may be on its way. And whoever serves
+  // it now needs the socket, which ends with this.
   loop_->settle();
-  if (over)
-    over->socket.close();
 }
 
 std::size_t system_sockets::size() const {

@@ -51,8 +51,8 @@ private:
   using clock = io_loop::clock;
 
   /// Guarded by the lock, but for what the loop's thread alone may touch: it
-  /// reads without the lock. Who takes a connection out of the map closes its
-  /// socket once that thread has settled.
+  /// reads without the lock. So another thread that takes a connection out of
+  /// the map keeps the socket until that thread has settled.
   struct connection {
     connection(connection_id number, std::string where,
                const socket_limits& limits)

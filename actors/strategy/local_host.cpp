@@ -307,7 +307,7 @@ std::optional<host_report> local_host::on(machine_raised& raised) {
 // -- replay -------------------------------------------------------------------
 
 template <class T>
-const T* local_host::expect(std::string_view what) {
+const T* local_host::next_as(std::string_view what) {
   if (auto* event = std::get_if<T>(&events_[cursor_].body)) {
     ++cursor_;
     return event;
@@ -321,7 +321,7 @@ const effect_event* local_host::replay_effect(const std::string& kind,
   if (!divergence_.empty())
     return nullptr;
   auto at = cursor_;
-  auto* effect = expect<effect_event>("asked the host for a " + kind);
+  auto* effect = next_as<effect_event>("asked the host for a " + kind);
   if (effect == nullptr)
     return nullptr;
   if (effect->kind != kind || effect->arguments != arguments) {
@@ -343,7 +343,7 @@ void local_host::diverge(std::string_view what) {
 }
 
 std::optional<host_report> local_host::replay_pause(const paused_event& pause) {
-  auto* recorded = expect<paused_event>("paused");
+  auto* recorded = next_as<paused_event>("paused");
   if (recorded != nullptr
       && (recorded->digest != pause.digest
           || recorded->queries != pause.queries)) {
@@ -357,7 +357,7 @@ std::optional<host_report> local_host::replay_pause(const paused_event& pause) {
   std::size_t given = 0;
   auto first = *query_number(queries_.front().id);
   while (replaying() && given < queries_.size()) {
-    auto* event = expect<answered_event>("waited for an answer");
+    auto* event = next_as<answered_event>("waited for an answer");
     if (event == nullptr)
       return fail(divergence_, failure_kind::replay_diverged);
     answers.at(query_number(event->query_id).value() - first) = *event;

@@ -93,7 +93,7 @@ private:
   /// The next event if it is a `T`, and steps behind it. Otherwise the replay
   /// has diverged.
   template <class T>
-  const T* expect(std::string_view what);
+  const T* next_as(std::string_view what);
 
   /// The recorded answer to an effect, or null if the replay has diverged.
   const effect_event* replay_effect(const std::string& kind,

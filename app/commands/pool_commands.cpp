@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <ctime>
 
 namespace muster {
 
@@ -31,17 +33,21 @@ json to_json(const worker_view& x) {
           {"sock", x.sock},
           {"version", x.version},
           {"created_at", x.created_at},
-          {"age_ms", x.age_ms},
           {"rss_bytes", or_null(x.rss_bytes)},
           {"cpu_ms", or_null(x.cpu_ms)}};
 }
 
-/// A duration as a person wants it: its largest unit.
-std::string rounded(std::uint64_t ms) {
+/// How old a worker is, as a person wants it: in its largest unit.
+std::string age_of(const worker_view& x) {
   using namespace std::chrono;
-  auto age = milliseconds{ms};
+  std::tm created{};
+  if (::strptime(x.created_at.c_str(), "%Y-%m-%dT%H:%M:%S", &created)
+      == nullptr)
+    return "-";
+  auto age = seconds{std::max<std::time_t>(
+    system_clock::to_time_t(system_clock::now()) - ::timegm(&created), 0)};
   if (age < minutes{1})
-    return fmt::format("{}s", duration_cast<seconds>(age).count());
+    return fmt::format("{}s", age.count());
   if (age < hours{1})
     return fmt::format("{}m", duration_cast<minutes>(age).count());
   if (age < hours{48})
@@ -59,7 +65,7 @@ expected<int> list(client& node, const console& out, const pool_options&) {
     all.push_back(to_json(x));
     rows.push_back(
       {x.sid, std::to_string(x.pid), to_string(x.phase),
-       x.session.value_or("-"), rounded(x.age_ms),
+       x.session.value_or("-"), age_of(x),
        x.rss_bytes ? fmt::format("{:.1f} MiB",
                                  static_cast<double>(*x.rss_bytes) / (1 << 20))
                    : "-",

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "actors/process/system_processes.hpp"
+#include "actors/process/system_sockets.hpp"
+
 #include "tests/bench/in_process_node.hpp"
 
 #include <chrono>
@@ -30,6 +33,16 @@ in_process_node::in_process_node(const std::string& directory,
     throw std::runtime_error{disk.error().message};
   parts->disk = std::move(*disk);
   parts->settings = std::move(settings);
+  auto loop = io_loop::open();
+  if (!loop)
+    throw std::runtime_error{loop.error().message};
+  auto processes
+    = system_processes::open(2 * parts->settings.pool.max_workers, *loop);
+  if (!processes)
+    throw std::runtime_error{processes.error().message};
+  parts->pool = system_pool_parts(parts->settings.pool);
+  parts->pool.processes = std::move(*processes);
+  parts->pool.sockets = std::make_shared<system_sockets>(*loop);
   system_ = std::make_unique<caf::actor_system>(config_);
   impl_ = system_->spawn(node, std::shared_ptr<const node_parts>{parts});
   node_ = caf::actor_cast<node_actor>(impl_);

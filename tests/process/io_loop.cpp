@@ -104,6 +104,8 @@ CAF_TEST(a descriptor is served until it is forgotten) {
               == std::future_status::ready);
   catch_up();
   CAF_CHECK_EQUAL(calls.load(), 3);
+  // The kernel has forgotten it, too.
+  CAF_CHECK(loop->watch(event.get(), 0, [] {}));
 }
 
 CAF_TEST(what is watched can change) {

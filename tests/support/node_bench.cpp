@@ -29,7 +29,14 @@ std::unique_ptr<caf::actor_system_config> make_config(bool has_network) {
 
 // -- constructors and destructors ---------------------------------------------
 
-node_bench::node_bench(std::uint64_t seed) : disk(seed), random_(seed) {
+node_bench::node_bench(std::uint64_t seed)
+  : disk(seed),
+    workers(std::make_shared<simulated_workers>(strategy_clocks{
+      [this] { return wall_ms(); }, [this] { return steady_ns_; }})),
+    random_(seed) {
+  settings.pool.folder = "/state/pool";
+  settings.pool.version = "test";
+  settings.pool.program = "/muster";
   settings.storage.directory = "/state";
   settings.storage.file_system = disk.file_system();
   // Short slices: scripts that never end are to cost little.
@@ -54,6 +61,7 @@ expected<void> node_bench::start() {
   parts->env = env;
   parts->disk = std::move(*opened);
   parts->detached = false;
+  parts->pool = make_pool_parts();
   config_ = make_config(has_network);
   system_ = std::make_unique<caf::actor_system>(*config_);
   scheduler().clock().current_time
@@ -77,11 +85,14 @@ void node_bench::require_start() {
 void node_bench::kill() {
   drop();
   disk.kill_process();
+  workers->restart_node();
 }
 
 void node_bench::cut_power() {
   drop();
   disk.cut_power();
+  workers->die_all();
+  workers->restart_node();
 }
 
 void node_bench::stop() {
@@ -95,6 +106,7 @@ void node_bench::stop() {
   node_ = nullptr;
   system_.reset();
   config_.reset();
+  workers->restart_node();
 }
 
 void node_bench::drop() {
@@ -120,7 +132,9 @@ std::size_t node_bench::run(std::size_t max_messages) {
     max_messages = run_limit;
   auto& jobs = scheduler().jobs;
   std::size_t count = 0;
-  for (; count < max_messages && !jobs.empty(); ++count) {
+  for (; count < max_messages && (!jobs.empty() || workers->work()); ++count) {
+    if (jobs.empty())
+      continue;
     auto* job = jobs.front();
     scheduler().try_run_once();
     // An actor with more to do is left at the front; here all take turns.
@@ -146,6 +160,7 @@ void node_bench::advance(std::chrono::milliseconds time) {
     steady_ns_ += std::chrono::nanoseconds{next}.count();
     if (system_)
       scheduler().clock().advance_time(next);
+    pass_time(next);
     run();
     time -= next;
   }
@@ -155,6 +170,13 @@ void node_bench::move_clock(std::chrono::milliseconds time) {
   steady_ns_ += std::chrono::nanoseconds{time}.count();
   if (system_)
     scheduler().clock().advance_time(time);
+  pass_time(time);
+}
+
+void node_bench::pass_time(std::chrono::milliseconds time) {
+  workers->advance(time);
+  workers->sockets->advance(time);
+  workers->beat();
 }
 
 std::int64_t node_bench::wall_ms() const {
@@ -305,6 +327,19 @@ environment node_bench::make_environment() {
   env.steady_ns = [this] { return steady_ns_; };
   env.random = [this] { return random_bits{random_(), random_()}; };
   return env;
+}
+
+pool_parts node_bench::make_pool_parts() {
+  pool_parts out;
+  out.env = make_environment();
+  out.processes = workers;
+  out.sockets = workers->sockets;
+  out.find_process
+    = [this](std::int32_t pid) { return workers->find(pid); };
+  out.usage_of = [](const process_identity&) { return std::nullopt; };
+  out.remove_file = [](const std::string&) {};
+  out.warn = [](const std::string&) {};
+  return out;
 }
 
 } // namespace muster::test

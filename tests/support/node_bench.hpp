@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tests/support/simulated_disk.hpp"
+#include "tests/support/simulated_workers.hpp"
 
 #include "actors/node/node.hpp"
 #include "actors/session/session_registry.hpp"
@@ -17,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,9 @@ public:
   node_settings settings;
 
   simulated_disk disk;
+
+  /// The workers of the pool. They outlive the node, and not the power.
+  std::shared_ptr<simulated_workers> workers;
 
   /// What the wall clock is ahead of the steady one. May be changed at any
   /// time: the clock jumps.
@@ -234,6 +239,11 @@ private:
   [[nodiscard]] caf::scheduler::test_coordinator& scheduler();
 
   environment make_environment();
+
+  pool_parts make_pool_parts();
+
+  /// Time goes by for processes.
+  void pass_time(std::chrono::milliseconds time);
 
   std::mt19937_64 random_;
   std::int64_t steady_ns_ = 1'000'000'000;

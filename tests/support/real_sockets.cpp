@@ -10,6 +10,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 namespace muster::test {
@@ -159,7 +160,9 @@ other_user::other_user(const std::function<bool()>& what) {
     throw std::runtime_error{"cannot make a pipe"};
   pid_ = ::fork();
   if (pid_ == 0) {
-    if (::setgid(id) != 0 || ::setuid(id) != 0 || !what()
+    // A test that crashes leaves nobody behind.
+    if (::setgid(id) != 0 || ::setuid(id) != 0
+        || ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || !what()
         || ::write(ends[1], "x", 1) != 1)
       ::_exit(1);
     for (;;)

@@ -140,6 +140,10 @@ void scripted_processes::end(const process_identity& who, process_exit how) {
     process_ended{who, x.is_child ? how : process_exit{}, x.never_ready});
 }
 
+void scripted_processes::obey(const process_identity& who, obedience how) {
+  at(who).on_signal = how;
+}
+
 void scripted_processes::become_zombie(const process_identity& who) {
   at(who).is_zombie = true;
 }

@@ -71,6 +71,9 @@ public:
   /// A process ends.
   void end(const process_identity& who, process_exit how);
 
+  /// A process takes signals otherwise from now on.
+  void obey(const process_identity& who, obedience how);
+
   /// A process ends, but whoever holds it is not told yet: a zombie.
   void become_zombie(const process_identity& who);
 
