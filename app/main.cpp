@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "app/commands/command.hpp"
+#include "app/commands/worker_command.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <muster_version.hpp>
 #include <string_view>
 #include <tuple>
 
@@ -109,6 +111,8 @@ int main(int argc, char** argv) {
   int code = 1;
   muster::open_standard_streams();
   try {
+    if (argc > 1 && std::string_view{argv[1]} == "worker")
+      return muster::worker_command(argc - 1, argv + 1, muster::version);
     code = muster::run(argc, argv);
   } catch (const std::exception& error) {
     muster::console out{muster::wants_json(argc, argv)};

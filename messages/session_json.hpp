@@ -42,6 +42,14 @@ namespace muster {
 [[nodiscard]] expected<pending_filter>
 pending_filter_from(const json& value, std::uint32_t preview_chars);
 
+/// Appends one event as it stands in the array of `encode_history`.
+void append_event(std::string& to, const history_event& event,
+                  const std::string& code_hash);
+
+/// Reads what `decode_history` does, where it is parsed already.
+[[nodiscard]] expected<history> history_from(const json& events,
+                                             std::string& code_hash);
+
 /// One line of a session's log.
 [[nodiscard]] json log_json(const log_line& line);
 

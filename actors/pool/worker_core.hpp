@@ -79,7 +79,7 @@ struct send_frame {
   std::string frame;
 };
 
-/// Close this connection, behind what was sent to it.
+/// Close this connection: another node has taken its place.
 struct close_connection {
   std::uint64_t connection = 0;
 };
@@ -152,7 +152,11 @@ public:
 
   [[nodiscard]] worker_standing standing() const;
 
-  /// Whether a node of this version is there.
+  /// The connection of a node of this version; 0 if none is there.
+  [[nodiscard]] std::uint64_t attached() const {
+    return attached_;
+  }
+
   [[nodiscard]] bool is_attached() const {
     return attached_ != 0;
   }

@@ -23,6 +23,7 @@ thread_local const running_script* here = nullptr;
 
 // The handler can rely on nothing that could be gone when the process dies.
 char file_path[PATH_MAX];
+int open_file = -1;
 struct sigaction before[std::size(crashes)];
 
 /// A stack for the handler, as the thread's own may be used up.
@@ -62,8 +63,12 @@ private:
 void on_crash(int number) {
   crash_line line;
   if (auto size = running_script::write_line(line, number); size > 0) {
-    auto file = ::open(
-      file_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    auto file
+      = open_file >= 0
+          ? open_file
+          : ::open(file_path,
+                   O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+                   0600);
     if (file >= 0) {
       // Nobody is left who could be told of an error.
       std::ignore = ::write(file, line.data(), size);
@@ -74,6 +79,14 @@ void on_crash(int number) {
   auto i = std::find(std::begin(crashes), std::end(crashes), number);
   ::sigaction(number, &before[i - std::begin(crashes)], nullptr);
   ::raise(number);
+}
+
+void hear_crashes() {
+  struct sigaction action {};
+  action.sa_handler = on_crash;
+  action.sa_flags = SA_ONSTACK;
+  for (std::size_t i = 0; i < std::size(crashes); ++i)
+    ::sigaction(crashes[i], &action, &before[i]);
 }
 
 } // namespace
@@ -101,12 +114,13 @@ expected<void> note_crashes(const std::string& path) {
     return fail(errc::invalid_argument,
                 fmt::format("the path '{}' is too long", path));
   std::copy_n(path.c_str(), path.size() + 1, file_path);
-  struct sigaction action {};
-  action.sa_handler = on_crash;
-  action.sa_flags = SA_ONSTACK;
-  for (std::size_t i = 0; i < std::size(crashes); ++i)
-    ::sigaction(crashes[i], &action, &before[i]);
+  hear_crashes();
   return {};
+}
+
+void note_crashes_to(int file) {
+  open_file = file;
+  hear_crashes();
 }
 
 } // namespace muster

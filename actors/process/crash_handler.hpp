@@ -49,4 +49,8 @@ private:
 /// @returns `invalid_argument` if the path is too long for a file.
 [[nodiscard]] expected<void> note_crashes(const std::string& path);
 
+/// The same for a process that can open no file: the note goes to one that is
+/// open.
+void note_crashes_to(int file);
+
 } // namespace muster

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "app/commands/command.hpp"
+#include "app/output/log.hpp"
 #include "app/settings/configuration.hpp"
 #include "app/settings/option_table.hpp"
 
@@ -9,7 +10,6 @@
 #include "actors/remote/socket.hpp"
 
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -33,13 +33,6 @@ struct node_options {
   bool restart = false;
   std::vector<std::pair<std::string, std::string>> settings;
 };
-
-void set_up_log() {
-  auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  auto log = std::make_shared<spdlog::logger>("muster", sink);
-  log->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
-  spdlog::set_default_logger(log);
-}
 
 void print_ready(const console& out, const node_address& address) {
   if (out.is_json())
