@@ -1,0 +1,852 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#define CAF_SUITE pool.table
+
+#include "tests/pool/table_bench.hpp"
+
+#include <fmt/format.h>
+
+#include <signal.h>
+
+using namespace muster;
+using namespace muster::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fixture : table_bench {
+  /// The only worker that there is.
+  worker_phase phase() {
+    auto all = listed();
+    CAF_REQUIRE_EQUAL(all.size(), 1u);
+    return all[0].phase;
+  }
+};
+
+} // namespace
+
+CAF_TEST_FIXTURE_SCOPE(table_tests, fixture)
+
+// -- starting -----------------------------------------------------------------
+
+CAF_TEST(
+  N12 a worker is on disk before its process and who it is before its use) {
+  begin();
+  auto t = spawn();
+  // The intent is on its way, and nothing runs.
+  CAF_REQUIRE(out);
+  CAF_CHECK_EQUAL(processes.orders.size(), 0u);
+  auto intent = json::parse(*out)["starting"];
+  CAF_CHECK_EQUAL(intent.size(), 1u);
+  CAF_CHECK(intent[0]["nonce_sha256"].is_string());
+  save();
+  CAF_CHECK_EQUAL(processes.orders.size(), 1u);
+  hear();
+  // It has said who it is, and nobody may have it.
+  CAF_REQUIRE(out);
+  CAF_CHECK(answers.empty());
+  auto x = json::parse(*out);
+  CAF_CHECK(x["starting"].empty());
+  CAF_CHECK_EQUAL(x["sessions"][0]["pid"],
+                  processes.workers.begin()->second.who.pid);
+  CAF_CHECK_EQUAL(x["sessions"][0]["boot_id"], "boot");
+  save();
+  auto worker = get<pool::reply_worker>(t).worker;
+  CAF_CHECK_EQUAL(worker.phase, worker_phase::idle);
+  CAF_CHECK_EQUAL(worker.created_at, "2023-11-14T22:13:21Z");
+  CAF_CHECK_EQUAL(worker.sock, "/state/pool/" + worker.sid + ".sock");
+}
+
+CAF_TEST(the nonce is nowhere on disk) {
+  begin();
+  auto sid = spawned();
+  CAF_CHECK(disk.find(processes.workers.at(sid).nonce) == std::string::npos);
+}
+
+CAF_TEST(a repeat of a spawn gives the same worker) {
+  begin();
+  auto first = spawn("r-1");
+  auto second = spawn("r-1");
+  run();
+  auto third = spawn("r-1");
+  run();
+  auto sid = get<pool::reply_worker>(first).worker.sid;
+  CAF_CHECK_EQUAL(get<pool::reply_worker>(second).worker.sid, sid);
+  CAF_CHECK_EQUAL(get<pool::reply_worker>(third).worker.sid, sid);
+  restart();
+  begin();
+  auto fourth = spawn("r-1");
+  run();
+  CAF_CHECK_EQUAL(get<pool::reply_worker>(fourth).worker.sid, sid);
+  CAF_CHECK_EQUAL(refusal(spawn("\n")).code, errc::invalid_argument);
+}
+
+CAF_TEST(a socket that would not fit is refused and names the way out) {
+  settings.folder = "/" + std::string(60, 'x');
+  begin();
+  auto why = refusal(spawn());
+  CAF_CHECK_EQUAL(why.code, errc::invalid_argument);
+  CAF_CHECK(why.message.find("--state-dir") != std::string::npos);
+  CAF_CHECK(!out);
+}
+
+CAF_TEST(there are no more workers than are allowed) {
+  settings.max_workers = 2;
+  begin();
+  leased("s-1");
+  leased("s-2");
+  auto why = refusal(take("s-3"));
+  CAF_CHECK_EQUAL(why.code, errc::overloaded);
+  CAF_CHECK(why.message.find("pool.max-workers") != std::string::npos);
+}
+
+CAF_TEST(starts that come too fast wait for their turn) {
+  settings.max_starts_at_once = 3;
+  settings.max_starts_per_second = 10;
+  begin();
+  for (int i = 0; i < 6; ++i)
+    spawn();
+  run();
+  CAF_CHECK_EQUAL(answers.size(), 3u);
+  advance(99ms);
+  CAF_CHECK_EQUAL(answers.size(), 3u);
+  advance(1ms);
+  CAF_CHECK_EQUAL(answers.size(), 4u);
+  advance(200ms);
+  CAF_CHECK_EQUAL(answers.size(), 6u);
+}
+
+CAF_TEST(no more requests wait than are allowed) {
+  settings.max_waiting = 2;
+  begin();
+  spawn();
+  spawn();
+  auto why = refusal(spawn());
+  CAF_CHECK_EQUAL(why.code, errc::overloaded);
+  CAF_CHECK(why.message.find("pool.max-waiting") != std::string::npos);
+  run();
+  spawned();
+}
+
+CAF_TEST(a program that cannot be started leaves nothing) {
+  begin();
+  processes.scripts.push_back(
+    {failure{errc::not_found, "no such program"}, {}, {}});
+  auto t = take("s-1");
+  run();
+  CAF_CHECK_EQUAL(refusal(t).message, "no such program");
+  CAF_CHECK_EQUAL(table->size(), 0u);
+  CAF_CHECK(document()["starting"].empty());
+}
+
+CAF_TEST(a worker that dies before it is ready leaves nothing) {
+  begin();
+  processes.scripts.push_back({{}, std::nullopt, obedience::ends});
+  auto t = spawn();
+  run();
+  auto sid = processes.workers.begin()->first;
+  processes.die(sid);
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::program_failed);
+  CAF_CHECK_EQUAL(removed.at(0), "/state/pool/" + sid + ".sock");
+  CAF_CHECK(document()["starting"].empty());
+}
+
+CAF_TEST(a worker that dies after it is ready leaves nothing) {
+  begin();
+  auto t = spawn();
+  save();                  // the intent
+  deliver(process_events); // ready: the connection stands
+  processes.die(processes.workers.begin()->first);
+  run();
+  refusal(t);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+  CAF_CHECK(document()["starting"].empty());
+  CAF_CHECK(document()["sessions"].empty());
+  CAF_CHECK_EQUAL(sockets.size(), 0u);
+}
+
+CAF_TEST(a worker that dies while it is written down leaves nothing) {
+  for (auto dies_first : {true, false}) {
+    restart();
+    begin();
+    auto t = take("s-1");
+    save();
+    hear();
+    CAF_REQUIRE(out); // who it is
+    auto sid = processes.workers.rbegin()->first;
+    processes.die(sid);
+    if (dies_first)
+      hear();
+    run();
+    // It is either refused, or was somebody's whom the end of its connection
+    // tells.
+    CAF_CHECK_EQUAL(answers.count(t), 1u);
+    CAF_CHECK_EQUAL(table->size(), 0u);
+    CAF_CHECK(document()["sessions"].empty());
+    processes.workers.clear();
+  }
+}
+
+CAF_TEST(N18 a worker that does not get ready in time is killed) {
+  begin();
+  processes.scripts.push_back({{}, std::nullopt, obedience::ends});
+  auto t = spawn();
+  run();
+  advance(9'999ms);
+  CAF_CHECK(answers.empty());
+  advance(1ms);
+  CAF_CHECK_EQUAL(refusal(t).code, errc::timeout);
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+  CAF_CHECK(document()["starting"].empty());
+}
+
+CAF_TEST(N18 a worker that does not say who it is in time is killed) {
+  begin();
+  processes.on_start = [](auto& x) { x.is_silent = true; };
+  auto t = spawn();
+  run();
+  advance(4'999ms);
+  CAF_CHECK(answers.empty());
+  advance(1ms);
+  CAF_CHECK_EQUAL(refusal(t).code, errc::timeout);
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+}
+
+CAF_TEST(N18 the answer comes when the end of what was started is confirmed) {
+  begin();
+  processes.scripts.push_back({{}, "ready", obedience::hangs});
+  processes.on_start = [](auto& x) { x.is_silent = true; };
+  auto t = spawn();
+  run();
+  advance(5'000ms);
+  CAF_CHECK(answers.empty());
+  processes.die(processes.workers.begin()->first);
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::timeout);
+}
+
+CAF_TEST(a new worker that is not the one is killed and not used) {
+  for (auto wrong : {1, 2, 3}) {
+    restart();
+    begin();
+    processes.on_start = [&](auto& x) {
+      if (wrong == 1)
+        x.nonce = "guessed";
+      else if (wrong == 2)
+        x.version = "2.0";
+      else
+        x.peer_pid = 1;
+    };
+    auto t = spawn();
+    run();
+    CAF_CHECK_EQUAL(refusal(t).code,
+                    wrong == 2 ? errc::version_mismatch : errc::conflict);
+    CAF_CHECK_EQUAL(processes.living(), 0u);
+    CAF_CHECK(document()["sessions"].empty());
+  }
+}
+
+CAF_TEST(an intent that the disk refuses starts nothing) {
+  begin();
+  auto t = spawn();
+  fail_save();
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::storage_full);
+  CAF_CHECK_EQUAL(processes.orders.size(), 0u);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+}
+
+CAF_TEST(a worker whose identity the disk refuses is killed) {
+  begin();
+  auto t = spawn();
+  save();
+  hear();
+  fail_save();
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::storage_full);
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+  CAF_CHECK(document()["sessions"].empty());
+}
+
+// -- sessions -----------------------------------------------------------------
+
+CAF_TEST(a session gets a worker that waits before a new one) {
+  begin();
+  auto sid = spawned();
+  auto t = take("s-1");
+  // Whose it is has to be on disk.
+  CAF_CHECK_EQUAL(answers.count(t), 0u);
+  run();
+  auto lease = get<pool::reply_lease>(t).lease;
+  CAF_CHECK_EQUAL(lease.sid, sid);
+  CAF_CHECK(!lease.has_session);
+  CAF_CHECK_EQUAL(document()["sessions"][0]["session"], "s-1");
+  CAF_CHECK_EQUAL(phase(), worker_phase::busy);
+  CAF_CHECK(leased("s-2").sid != sid);
+}
+
+CAF_TEST(a worker that waits stays nobody's if the disk refuses) {
+  begin();
+  auto sid = spawned();
+  auto t = take("s-1");
+  fail_save();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::storage_full);
+  run();
+  CAF_CHECK_EQUAL(phase(), worker_phase::idle);
+  CAF_CHECK_EQUAL(leased("s-2").sid, sid);
+}
+
+CAF_TEST(a released worker is stopped and gone) {
+  begin();
+  auto lease = leased("s-1");
+  release(lease.sid, "s-2");
+  run();
+  CAF_CHECK_EQUAL(processes.living(), 1u);
+  release(lease.sid, "s-1");
+  run();
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK(processes.signals.empty());
+  CAF_CHECK_EQUAL(table->size(), 0u);
+  CAF_CHECK(document()["sessions"].empty());
+  CAF_CHECK_EQUAL(removed.size(), 1u);
+  CAF_CHECK_EQUAL(sockets.size(), 0u);
+}
+
+CAF_TEST(a session that asks again gets another worker once the first is gone) {
+  begin();
+  auto first = leased("s-1");
+  processes.silence(first.sid);
+  auto t = take("s-1");
+  run();
+  CAF_CHECK(answers.count(t) == 0);
+  CAF_CHECK_EQUAL(processes.living(), 1u);
+  advance(2'000ms); // the request
+  CAF_CHECK_EQUAL(signals_to(who(first.sid)), std::vector<int>{SIGTERM});
+  advance(3'000ms);
+  CAF_CHECK(!processes.lives(first.sid));
+  CAF_CHECK(get<pool::reply_lease>(t).lease.sid != first.sid);
+  CAF_CHECK_EQUAL(processes.living(), 1u);
+}
+
+CAF_TEST(of two requests for the same session the later one counts) {
+  begin();
+  auto first = take("s-1");
+  auto second = take("s-1");
+  run();
+  CAF_CHECK_EQUAL(refusal(first).code, errc::conflict);
+  get<pool::reply_lease>(second);
+  CAF_CHECK_EQUAL(processes.living(), 1u);
+}
+
+CAF_TEST(a session whose chosen worker dies gets another one) {
+  begin();
+  auto sid = spawned();
+  auto t = take("s-1");
+  processes.die(sid);
+  hear();
+  run();
+  CAF_CHECK(get<pool::reply_lease>(t).lease.sid != sid);
+}
+
+CAF_TEST(a session whose old worker hangs is told so and gets no second one) {
+  begin();
+  auto lease = leased("s-1");
+  processes.obey(who(lease.sid), obedience::hangs);
+  processes.workers.at(lease.sid).is_silent = true;
+  auto t = take("s-1");
+  run();
+  advance(10s);
+  CAF_CHECK_EQUAL(refusal(t).code, errc::timeout);
+  CAF_CHECK_EQUAL(refusal(take("s-1")).code, errc::timeout);
+  CAF_CHECK_EQUAL(processes.orders.size(), 1u);
+  CAF_CHECK_EQUAL(phase(), worker_phase::stopping);
+  processes.die(lease.sid);
+  run();
+  leased("s-1");
+}
+
+CAF_TEST(C06 a worker that died is in no list) {
+  begin();
+  auto lease = leased("s-1");
+  processes.die(lease.sid);
+  run();
+  CAF_CHECK(listed().empty());
+  CAF_CHECK(document()["sessions"].empty());
+  CAF_CHECK_EQUAL(removed.size(), 1u);
+  CAF_CHECK_EQUAL(table->counters().lost, 1u);
+}
+
+CAF_TEST(a worker that nobody uses for long is stopped) {
+  begin();
+  auto sid = spawned();
+  advance(settings.idle_timeout - 1ms);
+  CAF_CHECK(processes.lives(sid));
+  advance(1ms);
+  CAF_CHECK(!processes.lives(sid));
+  CAF_CHECK_EQUAL(table->size(), 0u);
+}
+
+// -- stopping -----------------------------------------------------------------
+
+CAF_TEST(C10 a stop of all of one and of none) {
+  begin();
+  auto a = spawned();
+  auto b = leased("s-1").sid; // a, too: it was idle
+  CAF_CHECK_EQUAL(a, b);
+  auto c = leased("s-2").sid;
+  auto unknown = stop("p-nobody");
+  CAF_CHECK(get<pool::reply_stop>(unknown).reply == pool_stop_reply{});
+  CAF_CHECK_EQUAL(refusal(stop("p-")).code, errc::ambiguous);
+  auto one = stop(c.substr(0, c.size() - 1));
+  run();
+  CAF_CHECK_EQUAL(get<pool::reply_stop>(one).reply.stopped,
+                  std::vector<std::string>{c});
+  CAF_CHECK(processes.lives(a));
+  auto d = spawned();
+  auto all = stop();
+  run();
+  auto reply = get<pool::reply_stop>(all).reply;
+  CAF_CHECK_EQUAL(reply.stopped.size(), 2u);
+  CAF_CHECK(reply.errors.empty());
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK(document()["sessions"].empty());
+  CAF_CHECK_EQUAL(removed.size(), 3u);
+}
+
+CAF_TEST(C10 a stop is answered when the end is confirmed and not before) {
+  begin();
+  auto sid = spawned();
+  processes.silence(sid);
+  auto t = stop(sid);
+  run();
+  CAF_CHECK_EQUAL(phase(), worker_phase::stopping);
+  advance(1'999ms);
+  CAF_CHECK(signals_to(who(sid)).empty());
+  advance(1ms);
+  CAF_CHECK_EQUAL(signals_to(who(sid)), std::vector<int>{SIGTERM});
+  advance(2'999ms);
+  CAF_CHECK(answers.count(t) == 0);
+  advance(1ms);
+  CAF_CHECK_EQUAL(get<pool::reply_stop>(t).reply.stopped,
+                  std::vector<std::string>{sid});
+  CAF_CHECK((signals_to(who(sid)) == std::vector<int>{SIGTERM, SIGKILL}));
+}
+
+CAF_TEST(a worker that hangs is told and can be stopped again) {
+  begin();
+  auto sid = spawned();
+  processes.obey(who(sid), obedience::hangs);
+  processes.workers.at(sid).is_silent = true;
+  auto t = stop(sid);
+  advance(10s);
+  auto reply = get<pool::reply_stop>(t).reply;
+  CAF_CHECK(reply.stopped.empty());
+  CAF_REQUIRE_EQUAL(reply.errors.size(), 1u);
+  CAF_CHECK_EQUAL(reply.errors[0].why.code, errc::timeout);
+  processes.obey(who(sid), obedience::ends);
+  auto again = stop(sid);
+  advance(10s);
+  CAF_CHECK_EQUAL(get<pool::reply_stop>(again).reply.stopped.size(), 1u);
+}
+
+CAF_TEST(a stop takes those along that are on their way) {
+  settings.max_starts_at_once = 2;
+  begin();
+  auto a = spawn();
+  auto b = take("s-1");
+  auto c = spawn(); // waits for its turn
+  auto t = stop();
+  run();
+  for (auto x : {a, b, c})
+    CAF_CHECK_EQUAL(refusal(x).code, errc::conflict);
+  CAF_CHECK_EQUAL(get<pool::reply_stop>(t).reply.stopped.size(), 3u);
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+}
+
+CAF_TEST(a stop is answered though the disk refuses and is written later) {
+  begin();
+  auto sid = spawned();
+  auto t = stop(sid);
+  hear();
+  fail_save();
+  CAF_CHECK_EQUAL(get<pool::reply_stop>(t).reply.stopped.size(), 1u);
+  CAF_CHECK(!out);
+  tick();
+  run();
+  CAF_CHECK(document()["sessions"].empty());
+}
+
+// -- finding again ------------------------------------------------------------
+
+CAF_TEST(workers are found again with what they have) {
+  begin();
+  auto idle = spawned();
+  auto taken = leased("s-1", 7).sid;
+  CAF_CHECK_EQUAL(idle, taken);
+  auto other = leased("s-2", 3).sid;
+  processes.workers.at(other).standing.at_rest = false;
+  auto third = spawned();
+  restart();
+  load();
+  // Verbs wait until all were asked.
+  auto t = take("s-1", 7);
+  CAF_CHECK_EQUAL(answers.count(t), 0u);
+  run();
+  auto lease = get<pool::reply_lease>(t).lease;
+  CAF_CHECK_EQUAL(lease.sid, taken);
+  CAF_CHECK(lease.has_session);
+  CAF_CHECK_EQUAL(table->counters().found, 3u);
+  // One that works is replayed elsewhere.
+  auto again = leased("s-2", 3);
+  CAF_CHECK(again.sid != other);
+  CAF_CHECK(!processes.lives(other));
+  CAF_CHECK_EQUAL(again.sid, third);
+  CAF_CHECK(!again.has_session);
+}
+
+CAF_TEST(a worker that stands elsewhere is replaced) {
+  begin();
+  auto sid = leased("s-1", 7).sid;
+  restart();
+  begin();
+  auto lease = leased("s-1", 8);
+  CAF_CHECK(lease.sid != sid);
+  CAF_CHECK(!lease.has_session);
+  CAF_CHECK(!processes.lives(sid));
+}
+
+CAF_TEST(C05 a worker that was not written down is found by its intent) {
+  begin();
+  take("s-1");
+  save(); // the intent; the process runs
+  CAF_CHECK_EQUAL(processes.living(), 1u);
+  auto sid = processes.workers.begin()->first;
+  restart();
+  begin();
+  auto all = listed();
+  CAF_REQUIRE_EQUAL(all.size(), 1u);
+  CAF_CHECK_EQUAL(all[0].sid, sid);
+  CAF_CHECK_EQUAL(all[0].phase, worker_phase::idle);
+  CAF_CHECK_EQUAL(all[0].pid, who(sid).pid);
+  CAF_CHECK_EQUAL(document()["sessions"][0]["start_ticks"],
+                  who(sid).start_ticks);
+  CAF_CHECK_EQUAL(leased("s-2").sid, sid);
+}
+
+CAF_TEST(C05 an intent without a worker is removed) {
+  begin();
+  spawn();
+  save();
+  auto sid = processes.workers.begin()->first;
+  processes.die(sid);
+  restart();
+  begin();
+  CAF_CHECK(listed().empty());
+  CAF_CHECK(document()["starting"].empty());
+  CAF_CHECK_EQUAL(removed.size(), 1u);
+}
+
+CAF_TEST(an intent that somebody else answers for is removed and nobody signalled) {
+  begin();
+  spawn();
+  save();
+  processes.workers.begin()->second.nonce = "guessed";
+  restart();
+  begin();
+  CAF_CHECK(listed().empty());
+  CAF_CHECK(processes.signals.empty());
+}
+
+CAF_TEST(C03 whoever is gone is pruned at the start and by a collect) {
+  begin();
+  auto a = spawned();
+  auto b = leased("s-1").sid;
+  auto c = leased("s-2").sid;
+  processes.die(c);
+  restart();
+  begin();
+  CAF_CHECK_EQUAL(listed().size(), 1u);
+  CAF_CHECK_EQUAL(a, b);
+  // One whose end is not told: a zombie.
+  processes.become_zombie(who(b));
+  auto t = collect();
+  run();
+  CAF_CHECK_EQUAL(get<pool::reply_ids>(t).ids, std::vector<std::string>{b});
+  CAF_CHECK(document()["sessions"].empty());
+  auto none = collect();
+  run();
+  CAF_CHECK(get<pool::reply_ids>(none).ids.empty());
+}
+
+CAF_TEST(C03 what cannot be looked at is not dead) {
+  begin();
+  auto sid = spawned();
+  look_fails = failure{errc::not_allowed, "EPERM"};
+  auto t = collect();
+  run();
+  CAF_CHECK(get<pool::reply_ids>(t).ids.empty());
+  CAF_CHECK_EQUAL(phase(), worker_phase::idle);
+  sockets.peers[processes.workers.at(sid).sock].refused
+    = failure{errc::not_allowed, "somebody else's"};
+  restart();
+  begin();
+  CAF_CHECK_EQUAL(phase(), worker_phase::unreachable);
+}
+
+CAF_TEST(N15 a pid that another process has is pruned and never signalled) {
+  begin();
+  auto sid = spawned();
+  auto old = who(sid);
+  processes.die(sid);
+  process_events.clear();
+  restart();
+  // The pid has a new owner, which even answers at the socket.
+  processes.next_pid = old.pid;
+  auto stranger = *processes.scripted_processes::start({}, [](auto) {});
+  CAF_REQUIRE_EQUAL(stranger.pid, old.pid);
+  processes.restart_holder();
+  fake_worker x;
+  x.sid = sid;
+  x.sock = "/state/pool/" + sid + ".sock";
+  x.who = stranger;
+  processes.put(x);
+  begin();
+  CAF_CHECK(listed().empty());
+  auto t = stop(sid);
+  run();
+  CAF_CHECK(get<pool::reply_stop>(t).reply == pool_stop_reply{});
+  CAF_CHECK(signals_to(stranger).empty());
+  CAF_CHECK(document()["sessions"].empty());
+}
+
+CAF_TEST(N15 the right process with the wrong answer is never signalled) {
+  begin();
+  auto sid = leased("s-1").sid;
+  processes.workers.at(sid).nonce = "guessed";
+  restart();
+  begin();
+  CAF_CHECK(listed().empty());
+  auto lease = leased("s-1");
+  CAF_CHECK(lease.sid != sid);
+  CAF_CHECK(processes.lives(sid));
+  CAF_CHECK(signals_to(who(sid)).empty());
+}
+
+CAF_TEST(N15 a connection that ends at another process is not trusted) {
+  begin();
+  auto sid = spawned();
+  sockets.peers[processes.workers.at(sid).sock].who.pid = 99;
+  restart();
+  begin();
+  CAF_CHECK(listed().empty());
+  CAF_CHECK(signals_to(who(sid)).empty());
+}
+
+CAF_TEST(a thousand dead ones cost one deadline) {
+  begin();
+  for (int i = 0; i < 200; ++i)
+    spawn();
+  run();
+  for (auto& [sid, x] : processes.workers)
+    processes.silence(sid);
+  restart();
+  load();
+  auto t = list();
+  hear();
+  CAF_CHECK_EQUAL(answers.count(t), 0u);
+  advance(settings.probe_timeout);
+  for (auto& x : get<pool::reply_list>(t).workers)
+    CAF_CHECK_EQUAL(x.phase, worker_phase::unreachable);
+  CAF_CHECK_EQUAL(table->size(), 200u);
+}
+
+CAF_TEST(a silent worker is kept and tried again) {
+  begin();
+  auto sid = leased("s-1", 2).sid;
+  processes.silence(sid);
+  restart();
+  load();
+  advance(settings.probe_timeout);
+  CAF_CHECK_EQUAL(phase(), worker_phase::unreachable);
+  tick();
+  run();
+  CAF_CHECK_EQUAL(phase(), worker_phase::unreachable);
+  advance(settings.probe_timeout);
+  processes.workers.at(sid).is_silent = false;
+  tick();
+  run();
+  CAF_CHECK_EQUAL(phase(), worker_phase::busy);
+  CAF_CHECK_EQUAL(leased("s-1", 2).sid, sid);
+}
+
+CAF_TEST(a silent worker is never handed out but ended first) {
+  begin();
+  auto sid = leased("s-1", 2).sid;
+  processes.silence(sid);
+  restart();
+  load();
+  advance(settings.probe_timeout);
+  auto t = take("s-1", 2);
+  advance(5s);
+  CAF_CHECK(get<pool::reply_lease>(t).lease.sid != sid);
+  CAF_CHECK(!processes.lives(sid));
+}
+
+CAF_TEST(a worker whose connection is lost is asked again) {
+  begin();
+  auto sid = spawned();
+  for (auto id : sockets.at(processes.workers.at(sid).sock))
+    sockets.hang_up(id);
+  run();
+  CAF_CHECK_EQUAL(phase(), worker_phase::idle);
+  CAF_CHECK_EQUAL(leased("s-1").sid, sid);
+}
+
+CAF_TEST(C08 a worker of another version can only be stopped) {
+  begin();
+  auto a = leased("s-1").sid;
+  auto b = spawned();
+  for (auto& [sid, x] : processes.workers)
+    x.version = "0.9";
+  restart();
+  begin();
+  for (auto& x : listed())
+    CAF_CHECK_EQUAL(x.phase, worker_phase::mismatched);
+  processes.on_start = [](auto& x) { x.version = "1.0"; };
+  auto lease = leased("s-1");
+  CAF_CHECK(lease.sid != a && lease.sid != b);
+  CAF_CHECK(!processes.lives(a));
+  auto t = stop(b);
+  run();
+  CAF_CHECK_EQUAL(get<pool::reply_stop>(t).reply.stopped.size(), 1u);
+  CAF_CHECK(processes.signals.empty());
+}
+
+CAF_TEST(two workers that claim the same session both go) {
+  begin();
+  auto a = leased("s-1", 1).sid;
+  auto b = leased("s-2", 1).sid;
+  processes.workers.at(b).standing.session_id = "s-1";
+  restart();
+  begin();
+  auto t = take("s-1", 1);
+  run();
+  auto lease = get<pool::reply_lease>(t).lease;
+  auto others = (processes.lives(a) && lease.sid != a)
+                || (processes.lives(b) && lease.sid != b);
+  CAF_CHECK(!others);
+}
+
+// -- what another program wrote -----------------------------------------------
+
+CAF_TEST(a worker of another program is shown and never signalled) {
+  auto stranger = *processes.scripted_processes::start({}, [](auto) {});
+  processes.restart_holder();
+  disk
+    = fmt::format(R"({{"sessions":[{{"sid":"s-9","pid":{},"sock":"/x/s.sock",)"
+                  R"("version":"0.1","created_at":"t"}}]}})",
+                  stranger.pid);
+  begin();
+  CAF_CHECK_EQUAL(phase(), worker_phase::unreachable);
+  auto t = stop("s-9");
+  run();
+  auto reply = get<pool::reply_stop>(t).reply;
+  CAF_REQUIRE_EQUAL(reply.errors.size(), 1u);
+  CAF_CHECK_EQUAL(reply.errors[0].why.code, errc::not_allowed);
+  CAF_CHECK(processes.signals.empty());
+  CAF_CHECK_EQUAL(phase(), worker_phase::unreachable);
+  processes.end(stranger, {});
+  tick();
+  run();
+  CAF_CHECK(listed().empty());
+  CAF_CHECK(document()["sessions"].empty());
+  // Its socket is none of ours.
+  CAF_CHECK(removed.empty());
+}
+
+CAF_TEST(a worker that another program wrote down is proven by its answer) {
+  begin();
+  auto sid = spawned();
+  auto x = document();
+  for (auto* field : {"start_ticks", "boot_id", "nonce_sha256", "session"})
+    x["sessions"][0].erase(field);
+  disk = x.dump();
+  restart();
+  begin();
+  CAF_CHECK_EQUAL(phase(), worker_phase::idle);
+  auto t = stop(sid);
+  run();
+  CAF_CHECK_EQUAL(get<pool::reply_stop>(t).reply.stopped.size(), 1u);
+}
+
+CAF_TEST(C10 C03 impossible pids are taken out with a warning) {
+  disk = R"({"sessions":[
+    {"sid":"a","pid":0,"sock":"/state/pool/a.sock","version":"1","created_at":"t"},
+    {"sid":"b","pid":-7,"sock":"/etc/passwd","version":"1","created_at":"t"},
+    {"sid":"../c","pid":99999999,"sock":"/state/pool/../c.sock","version":"1",
+     "created_at":"t"}]})";
+  begin();
+  CAF_CHECK(listed().empty());
+  CAF_CHECK_EQUAL(warnings.size(), 3u);
+  CAF_CHECK(document()["sessions"].empty());
+  CAF_CHECK_EQUAL(removed, std::vector<std::string>{"/state/pool/a.sock"});
+  auto t = stop("a");
+  CAF_CHECK(get<pool::reply_stop>(t).reply == pool_stop_reply{});
+}
+
+CAF_TEST(C01 a broken document is the answer to everything and stays) {
+  disk = R"({"sessions":[{"sid":"p-1"}]})";
+  begin();
+  CAF_CHECK_EQUAL(copies, std::vector<std::string>{disk});
+  for (auto t : {list(), spawn(), take("s-1"), stop(), collect(), tick()})
+    CAF_CHECK_EQUAL(refusal(t).code, errc::registry_corrupted);
+  run();
+  CAF_CHECK(!out);
+  CAF_CHECK_EQUAL(table->status()["error"].is_string(), true);
+}
+
+// -- the end of the node ------------------------------------------------------
+
+CAF_TEST(
+  workers outlive an ordered stop and those that nobody could find do not ) {
+  begin();
+  auto a = leased("s-1", 4).sid;
+  processes.scripts.push_back({{}, std::nullopt, obedience::ends});
+  auto never = spawn();
+  run();
+  auto waits = take("s-1");
+  perform(table->shut_down(++tickets));
+  auto done = tickets;
+  CAF_CHECK_EQUAL(refusal(never).code, errc::shutting_down);
+  CAF_CHECK_EQUAL(refusal(waits).code, errc::shutting_down);
+  CAF_CHECK_EQUAL(answers.count(done), 0u);
+  run();
+  get<pool::reply_stopped>(done);
+  CAF_CHECK_EQUAL(refusal(spawn()).code, errc::shutting_down);
+  CAF_CHECK_EQUAL(processes.living(), 1u);
+  CAF_CHECK_EQUAL(sockets.size(), 0u);
+  CAF_CHECK(document()["starting"].empty());
+  restart();
+  begin();
+  CAF_CHECK_EQUAL(leased("s-1", 4).sid, a);
+}
+
+CAF_TEST(changes that come while the disk writes are written together) {
+  begin();
+  for (int i = 0; i < 50; ++i)
+    spawn();
+  save();
+  hear();
+  // All are ready, and one write says so.
+  auto before = table->counters().saves;
+  run();
+  CAF_CHECK_EQUAL(answers.size(), 50u);
+  CAF_CHECK(table->counters().saves - before <= 3);
+}
+
+CAF_TEST_FIXTURE_SCOPE_END()
