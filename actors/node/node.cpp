@@ -51,13 +51,13 @@ make_session_context(const std::shared_ptr<const node_parts>& parts,
     return std::make_unique<guarded_host>(std::move(host), crashes,
                                           strategy.max_crashes);
   };
-  context->make_worker_host = [parts](connection_id connection,
-                                      std::function<void()> wake) {
-    auto& settings = parts->settings;
-    return std::make_unique<worker_host>(
-      parts->pool.sockets, connection, settings.strategy,
-      settings.pool.patience, parts->env.steady_ns, std::move(wake));
-  };
+  context->make_worker_host
+    = [parts](connection_id connection, std::function<void()> wake) {
+        auto& settings = parts->settings;
+        return std::make_unique<worker_host>(
+          parts->pool.sockets, connection, settings.strategy,
+          settings.pool.patience, parts->env.steady_ns, std::move(wake));
+      };
   context->max_crashes = parts->settings.strategy.max_crashes;
   context->find_module
     = [parts](std::vector<std::string> folders, const std::string& name) {

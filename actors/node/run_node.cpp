@@ -94,9 +94,8 @@ expected<pool_parts> make_pool_parts(pool_settings& settings) {
   std::error_code code;
   settings.program = std::filesystem::read_symlink("/proc/self/exe", code);
   if (code)
-    return fail(
-      errc::internal,
-      fmt::format("this program cannot be found: {}", code.message()));
+    return fail(errc::internal, fmt::format("this program cannot be found: {}",
+                                            code.message()));
   auto loop = io_loop::open();
   if (!loop)
     return tl::unexpected<failure>{loop.error()};

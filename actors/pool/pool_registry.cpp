@@ -2,6 +2,8 @@
 
 #include "actors/pool/pool_registry.hpp"
 
+#include "actors/pool/worker_process.hpp"
+
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -273,13 +275,16 @@ process_order worker_order(const pool_settings& settings,
   out.program = settings.program;
   out.arguments = settings.arguments;
   for (auto& x : {std::string{"--sid"}, sid, std::string{"--sock"}, sock,
-                  std::string{"--orphan-timeout-ms"},
-                  std::to_string(settings.orphan_timeout.count()),
-                  std::string{"--max-memory-bytes"},
-                  std::to_string(settings.max_memory_bytes)})
+                  std::string{"--orphan-timeout"},
+                  fmt::format("{}ms", settings.orphan_timeout.count()),
+                  std::string{"--greet-timeout"},
+                  fmt::format("{}ms", settings.spawn_timeout.count()),
+                  std::string{"--max-memory"},
+                  fmt::format("{}", settings.max_memory_bytes)})
     out.arguments.push_back(x);
   // Arguments can be read by everybody on the machine.
-  out.environment = {"MUSTER_WORKER_NONCE=" + nonce, "TZ=UTC"};
+  out.environment
+    = {fmt::format("{}={}", worker_nonce_variable, nonce), "TZ=UTC"};
   out.ready_within = settings.spawn_timeout;
   return out;
 }

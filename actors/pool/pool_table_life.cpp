@@ -519,8 +519,8 @@ pool::effects pool_table::ended(const std::string& sid,
 
 void pool_table::note_crash(const std::optional<std::string>& session,
                             const process_exit& end) {
-  auto crashed = end.how == process_exit::manner::signalled
-                 && is_crash(end.number);
+  auto crashed
+    = end.how == process_exit::manner::signalled && is_crash(end.number);
   if (!session || !crashed)
     return;
   // Those of sessions that need no other worker are never asked for.

@@ -332,7 +332,8 @@ private:
                <= 0)
         return;
       std::unique_lock guard{mutex_};
-      std::erase_if(connections_, [](auto& x) { return !x.second.flush(); });
+      for (auto i = connections_.begin(); i != connections_.end();)
+        i = i->second.flush() ? std::next(i) : connections_.erase(i);
     }
   }
 

@@ -40,6 +40,9 @@ int worker_command(int argc, char** argv, const char* version) {
   if (auto* nonce = std::getenv(worker_nonce_variable))
     options.nonce = nonce;
   CLI::App app{"Runs one session for a node"};
+  // What it is called in a list of processes.
+  std::string sid;
+  app.add_option("--sid", sid);
   app.add_option("--sock", options.socket)->required();
   add(app, "--orphan-timeout", options.orphan_timeout, parse_duration, false);
   add(app, "--greet-timeout", options.greet_timeout, parse_duration, false);

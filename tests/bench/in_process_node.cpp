@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "tests/bench/in_process_node.hpp"
+
 #include "actors/process/system_processes.hpp"
 #include "actors/process/system_sockets.hpp"
-
-#include "tests/bench/in_process_node.hpp"
 
 #include <chrono>
 #include <filesystem>

@@ -106,10 +106,9 @@ struct fixture : node_bench {
     CAF_CHECK_EQUAL(view.phase, session_phase::done);
     CAF_CHECK_EQUAL(view.result,
                     R"(["answer to q-0","answer to q-1","answer to q-2"])");
-    CAF_CHECK_EQUAL(told(id),
-                    (std::vector<std::string>{"q-0 answer to q-0",
-                                              "q-1 answer to q-1",
-                                              "q-2 answer to q-2"}));
+    CAF_CHECK_EQUAL(told(id), (std::vector<std::string>{"q-0 answer to q-0",
+                                                        "q-1 answer to q-1",
+                                                        "q-2 answer to q-2"}));
     CAF_CHECK(workers->living().empty());
     CAF_CHECK(pool().empty());
   }
@@ -218,10 +217,10 @@ CAF_TEST(a worker that dies while its script runs is replaced at once) {
     for i = 1, 200000 do n = n + 1 end
     return x .. n
   )");
-  auto answer = send<feed_reply>(feed_atom::value, id,
-                                 std::vector<muster::answer>{
-                                   {"q-0", "x", std::nullopt}},
-                                 feed_mode::next_event, std::string{once});
+  auto answer
+    = send<feed_reply>(feed_atom::value, id,
+                       std::vector<muster::answer>{{"q-0", "x", std::nullopt}},
+                       feed_mode::next_event, std::string{once});
   auto first = worker();
   while (workers->standing(first).at_rest)
     run(1);
@@ -237,10 +236,10 @@ CAF_TEST(a worker that dies while its script runs is replaced at once) {
 CAF_TEST(a worker that hangs is replaced) {
   auto id = paused(three_questions);
   workers->hang(worker());
-  auto answer = send<feed_reply>(feed_atom::value, id,
-                                 std::vector<muster::answer>{
-                                   {"q-0", "answer to q-0", std::nullopt}},
-                                 feed_mode::next_event, std::string{once});
+  auto answer = send<feed_reply>(
+    feed_atom::value, id,
+    std::vector<muster::answer>{{"q-0", "answer to q-0", std::nullopt}},
+    feed_mode::next_event, std::string{once});
   run();
   CAF_CHECK(!*answer);
   advance(settings.pool.patience + 1s);
@@ -257,10 +256,10 @@ CAF_TEST(a script under which every worker crashes is run no more) {
     alc.llm("question 1")
     while true do end
   )");
-  auto answer = send<feed_reply>(feed_atom::value, id,
-                                 std::vector<muster::answer>{
-                                   {"q-0", "x", std::nullopt}},
-                                 feed_mode::next_event, std::string{once});
+  auto answer
+    = send<feed_reply>(feed_atom::value, id,
+                       std::vector<muster::answer>{{"q-0", "x", std::nullopt}},
+                       feed_mode::next_event, std::string{once});
   for (int i = 0; i < 10 && !*answer; ++i) {
     run(2'000);
     for (auto& sid : workers->living())
@@ -282,10 +281,10 @@ CAF_TEST(a script whose workers are killed by others goes on) {
     for i = 1, 300000 do n = n + 1 end
     return n
   )");
-  auto answer = send<feed_reply>(feed_atom::value, id,
-                                 std::vector<muster::answer>{
-                                   {"q-0", "x", std::nullopt}},
-                                 feed_mode::next_event, std::string{once});
+  auto answer
+    = send<feed_reply>(feed_atom::value, id,
+                       std::vector<muster::answer>{{"q-0", "x", std::nullopt}},
+                       feed_mode::next_event, std::string{once});
   for (int i = 0; i < 6; ++i) {
     run(50);
     for (auto& sid : workers->living())

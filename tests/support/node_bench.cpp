@@ -334,8 +334,7 @@ pool_parts node_bench::make_pool_parts() {
   out.env = make_environment();
   out.processes = workers;
   out.sockets = workers->sockets;
-  out.find_process
-    = [this](std::int32_t pid) { return workers->find(pid); };
+  out.find_process = [this](std::int32_t pid) { return workers->find(pid); };
   out.usage_of = [](const process_identity&) { return std::nullopt; };
   out.remove_file = [](const std::string&) {};
   out.warn = [](const std::string&) {};

@@ -18,7 +18,6 @@
 #include <memory>
 #include <optional>
 #include <random>
-#include <memory>
 #include <string>
 #include <vector>
 
