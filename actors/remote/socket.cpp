@@ -6,10 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <future>
 #include <memory>
+#include <system_error>
+#include <thread>
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -21,6 +25,10 @@
 namespace muster {
 
 namespace {
+
+/// Names that may be looked up at a time. Each takes a thread, which nobody may
+/// wait for any more.
+constexpr int max_lookups = 16;
 
 using addresses = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
 
@@ -37,6 +45,41 @@ expected<addresses> look_up(const std::string& host, std::uint16_t port,
     return fail(code, fmt::format("'{}' is no address of a host: {}", host,
                                   ::gai_strerror(result)));
   return addresses{found, ::freeaddrinfo};
+}
+
+/// The same, given up on when the time is over. The system has no deadline for
+/// that, and a name server may not answer for minutes; so a thread waits for
+/// it, and goes on doing so if nobody waits for that any more.
+expected<addresses> look_up_in_time(const std::string& host, std::uint16_t port,
+                                    time_limit limit) {
+  // What is no name takes no time.
+  if (auto found = look_up(host, port, AI_NUMERICHOST, errc::unreachable))
+    return found;
+  static std::atomic<int> under_way{0};
+  if (++under_way > max_lookups) {
+    --under_way;
+    return fail(errc::unreachable,
+                fmt::format("'{}' cannot be looked up: {} other names are, and "
+                            "no name server answers",
+                            host, max_lookups));
+  }
+  auto result = std::make_shared<std::promise<expected<addresses>>>();
+  auto answer = result->get_future();
+  try {
+    std::thread{[=] {
+      result->set_value(look_up(host, port, 0, errc::unreachable));
+      --under_way;
+    }}.detach();
+  } catch (const std::system_error& error) {
+    --under_way;
+    return fail(errc::unreachable, fmt::format("'{}' cannot be looked up: {}",
+                                               host, error.what()));
+  }
+  if (answer.wait_until(limit) != std::future_status::ready)
+    return fail(
+      errc::unreachable,
+      fmt::format("no name server has told in time where '{}' is", host));
+  return answer.get();
 }
 
 socket_handle open_for(const addrinfo& address) {
@@ -112,7 +155,7 @@ socket_handle accept_from(const socket_handle& listener) {
 
 expected<socket_handle> connect_to(const std::string& host, std::uint16_t port,
                                    time_limit limit) {
-  auto found = look_up(host, port, 0, errc::unreachable);
+  auto found = look_up_in_time(host, port, limit);
   if (!found)
     return tl::unexpected<failure>{found.error()};
   int error = ENOENT;
