@@ -4,8 +4,10 @@
 #include "app/settings/configuration.hpp"
 #include "app/settings/units.hpp"
 
+#include "actors/node/tls_folder.hpp"
 #include "actors/persistence/database.hpp"
 #include "actors/persistence/state_directory.hpp"
+#include "actors/remote/identity.hpp"
 
 #include <caf/config.hpp>
 #include <fmt/format.h>
@@ -145,11 +147,67 @@ finding look_at_database(const std::string& directory) {
                       (*opened)->count(session_phase::paused))};
 }
 
+constexpr std::int64_t day_ms = 24ll * 60 * 60 * 1'000;
+
+/// For how long the certificates of a folder are good.
+std::string
+show_days(const certificate_facts& authority, const certificate_facts& node,
+          const certificate_facts& local,
+          const std::vector<issued_certificate>& issued, std::int64_t now_ms) {
+  auto days = [=](const certificate_facts& x) {
+    return (x.valid.to_ms - now_ms) / day_ms;
+  };
+  auto out = fmt::format("the authority is good for {} days, '{}' for {}, "
+                         "'{}' for {}",
+                         days(authority), node.name, days(node), local.name,
+                         days(local));
+  // Of the others, the one whose holder needs a new one first.
+  const certificate_facts* first = nullptr;
+  for (auto& x : issued) {
+    auto is_other = !x.revoked_at_ms && x.facts.name != tls_folder::node_name
+                    && x.facts.name != tls_folder::local_name;
+    if (is_other && (!first || x.facts.valid.to_ms < first->valid.to_ms))
+      first = &x.facts;
+  }
+  if (first != nullptr)
+    out += fmt::format(", of the others '{}' ends first, in {}", first->name,
+                       days(*first));
+  return out;
+}
+
+/// Reads every file with certificates as a node and a client here will.
+finding look_at_certificates(const std::string& directory) {
+  auto env = real_environment();
+  auto now = env.wall_ms();
+  auto folder = tls_folder::open(directory, {}, env);
+  if (folder ? !(*folder)->exists() : folder.error().code == errc::not_found)
+    return {"certificates", true, "there are none yet"};
+  auto text = folder.and_then([&](auto& made) {
+    auto path = made->path();
+    return load_node(path, now).and_then([&](const identity& node) {
+      return load_client(path, now).and_then([&](const identity& local) {
+        return read_tls_file(path, tls_file::authority_key)
+          .and_then([&](const std::string&) { return made->authority(); })
+          .and_then([&](const certificate_facts& authority) {
+            return made->issued().map([&](const auto& issued) {
+              return show_days(authority, node.certificate, local.certificate,
+                               issued, now);
+            });
+          });
+      });
+    });
+  });
+  if (!text)
+    return {"certificates", false, text.error().message, text.error().code};
+  return {"certificates", true, *text};
+}
+
 int doctor(const command_context& context) {
   auto out = context.out();
   auto directory = context.state_directory();
   finding all[] = {look_at_config(context), look_at_room(directory),
-                   look_at_database(directory), look_at_node(context)};
+                   look_at_database(directory), look_at_certificates(directory),
+                   look_at_node(context)};
   int exit_code = 0;
   auto documents = json::array();
   std::vector<std::vector<std::string>> rows;

@@ -187,7 +187,8 @@ CAF_TEST(the doctor looks at everything and finds a sound node) {
     CAF_CHECK_EQUAL(x["ok"], true);
     checks += x["check"].get<std::string>() + ", ";
   }
-  CAF_CHECK_EQUAL(checks, "configuration, room on disk, database, node, ");
+  CAF_CHECK_EQUAL(checks, "configuration, room on disk, database, "
+                          "certificates, node, ");
   for (auto& line : lines_of(box.run({"doctor"}).out))
     CAF_CHECK(line.starts_with("ok\t"));
 }
@@ -216,6 +217,56 @@ CAF_TEST(the doctor finds a broken configuration and a broken database) {
   CAF_CHECK_EQUAL(sick.code, 8);
   CAF_CHECK_EQUAL(only_document(sick.out)["checks"][2]["ok"], false);
   CAF_CHECK(contains(own.run({"doctor"}).out, "FAULT\tdatabase\t"));
+}
+
+CAF_TEST(the doctor looks at the certificates) {
+  black_box own;
+  auto certificates = [&] {
+    auto report = only_document(own.run_json({"doctor"}).out);
+    for (auto& x : report["checks"])
+      if (x["check"] == "certificates")
+        return x;
+    return json{};
+  };
+  CAF_CHECK_EQUAL(certificates()["detail"], "there are none yet");
+  own.require_start();
+  own.stop();
+  auto days = "the authority is good for 3649 days, 'node' for 364, 'local' "
+              "for 364";
+  CAF_CHECK_EQUAL(certificates()["detail"], days);
+  auto config
+    = own.folder.write("short.ini", "[tls]\ncertificate-lifetime = 72h\n");
+  auto issue = [&](const char* name, std::vector<std::string> more) {
+    more.insert(more.begin(), {"tls", "issue", name, "--out",
+                               own.folder.path() + "/" + name});
+    CAF_CHECK_EQUAL(own.run(more).code, 0);
+  };
+  issue("long", {});
+  issue("short", {"--config", config});
+  auto all = certificates();
+  CAF_CHECK_EQUAL(all["detail"],
+                  std::string{days}
+                    + ", of the others 'short' ends first, in 2");
+  CAF_CHECK_EQUAL(all["ok"], true);
+  // Whatever is wrong with a file is a fault, in the words of a start.
+  auto tls = own.state() + "/tls/";
+  auto is_fault = [&](const std::string& file, const std::string& why) {
+    auto found = certificates();
+    CAF_CHECK_EQUAL(found["ok"], false);
+    CAF_CHECK(contains(found["detail"], file + "' " + why));
+    CAF_CHECK_EQUAL(own.run({"doctor"}).code, 5);
+  };
+  for (auto* key : {"ca.key", "node.key", "client.key"}) {
+    std::filesystem::permissions(tls + key, std::filesystem::perms{0644});
+    is_fault(key, "is open to others");
+    std::filesystem::permissions(tls + key, std::filesystem::perms{0600});
+  }
+  for (auto* file : {"ca.pem", "node.pem", "client.pem", "crl.pem"}) {
+    std::filesystem::rename(tls + file, tls + "away");
+    is_fault(file, "is missing");
+    std::filesystem::rename(tls + "away", tls + file);
+  }
+  CAF_CHECK(certificates() == all);
 }
 
 CAF_TEST(a path that is no valid text does not spoil a document) {
