@@ -10,10 +10,12 @@ and runs them against the installed program, which listens with TLS.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -83,12 +85,30 @@ class Node:
         self.log.close()
 
 
+PLAIN_HEADERS = ("client.hpp", "find_node.hpp", "node_location.hpp")
+
+
+def compile_command(build):
+    """How an example is compiled, all but what is compiled."""
+    entry = json.loads((build / "compile_commands.json").read_text())[0]
+    words = shlex.split(entry["command"])
+    check("-o" in words and words[-2] == "-c", f"cannot read {words}")
+    del words[words.index("-o"):]
+    return words
+
+
+def check_alone(header, build):
+    """A header needs no other one in front of it."""
+    run([*compile_command(build), "-fsyntax-only", "-include", header,
+         "-x", "c++", os.devnull], BUILD_DEADLINE)
+
+
 def check_headers(prefix):
-    """Each header can be included alone, and what is said to hide CAF does."""
+    """What a header includes is installed, and what is said to hide CAF does."""
     for header in sorted((prefix / "include/muster").rglob("*.hpp")):
         text = header.read_text()
         check('#include "' not in text, f"{header} includes by a relative path")
-    for name in ("client.hpp", "find_node.hpp", "node_location.hpp"):
+    for name in PLAIN_HEADERS:
         reached = run(
             ["c++", "-std=c++20", "-M", f"-I{prefix}/include", "-x", "c++",
              f"{prefix}/include/muster/{name}"], BUILD_DEADLINE)
@@ -115,6 +135,7 @@ def build_example(options, name, prefix, folder):
     run([options.cmake, "-G", "Ninja", "-S", source, "-B", source / "build",
          f"-DCMAKE_PREFIX_PATH={prefix}",
          "-DCMAKE_NO_SYSTEM_FROM_IMPORTED=ON",
+         "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
          f"-DCMAKE_CXX_FLAGS={WARNINGS} {options.flags}", *more],
         BUILD_DEADLINE, cwd=source)
     run([options.cmake, "--build", source / "build"], BUILD_DEADLINE,
@@ -130,6 +151,12 @@ def test(options, folder):
     check_headers(prefix)
     fruit_salad = build_example(options, "client", prefix, folder)
     courier = build_example(options, "caf_node", prefix, folder)
+    headers = sorted((prefix / "include/muster").rglob("*.hpp"))
+    check(len(headers) >= 15, f"there are only {headers}")
+    for header in headers:
+        check_alone(header, courier)
+    for name in PLAIN_HEADERS:
+        check_alone(prefix / "include/muster" / name, fruit_salad)
     node = Node(prefix / "bin/muster", folder / "state")
     try:
         check((node.state / "tls/client.pem").exists(), "the node has no TLS")
