@@ -9,13 +9,15 @@
 namespace muster {
 
 greeting own_greeting() {
-  return {version, interface_version};
+  return {version, interface_version, std::nullopt};
 }
 
 std::string to_json(const greeting& x) {
-  return nlohmann::ordered_json{{"version", x.version},
-                                {"interface", x.interface}}
-    .dump();
+  nlohmann::ordered_json out{{"version", x.version},
+                             {"interface", x.interface}};
+  if (x.max_message)
+    out["max_message"] = *x.max_message;
+  return out.dump();
 }
 
 expected<greeting> greeting_from(std::string_view text) {
@@ -24,7 +26,11 @@ expected<greeting> greeting_from(std::string_view text) {
       || !document.value("interface", json{}).is_number_integer())
     return fail(errc::version_mismatch,
                 "the greeting of the other side is none");
-  return greeting{document["version"], document["interface"]};
+  greeting out{document["version"], document["interface"], std::nullopt};
+  if (auto limit = document.value("max_message", json{});
+      limit.is_number_unsigned())
+    out.max_message = limit.get<std::uint64_t>();
+  return out;
 }
 
 } // namespace muster

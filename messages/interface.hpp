@@ -4,6 +4,8 @@
 
 #include "messages/errors.hpp"
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,15 +25,21 @@ struct greeting {
   std::string version;
   /// See `interface_version`.
   int interface = 0;
+  /// How many bytes a request to a node may have: its `node.max-message`.
+  /// Absent if it is no node, or one that does not say so.
+  std::optional<std::uint64_t> max_message = {};
 
   friend bool operator==(const greeting&, const greeting&) = default;
 };
 
-/// What this program is.
+/// What this program is. A node adds its limit.
 [[nodiscard]] greeting own_greeting();
 
-/// `{"version":"0.1.0","interface":1}`: what a node says to `hello`. This form
-/// never changes, so that all versions understand each other as far as that.
+/// `{"version":"0.1.0","interface":1,"max_message":67108864}`: what a node says
+/// to `hello`. No field ever changes or goes, so that all versions understand
+/// each other as far as that. Fields are added without a new number of the
+/// interface: readers pass over those that they do not know, and do without
+/// those that are absent, all but the first two.
 [[nodiscard]] std::string to_json(const greeting& x);
 
 /// The same, read back.

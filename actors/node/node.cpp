@@ -11,8 +11,8 @@
 
 #include "messages/interface.hpp"
 #include "messages/json.hpp"
+#include "messages/request_size.hpp"
 
-#include <caf/detail/serialized_size.hpp>
 #include <fmt/format.h>
 #include <lua.hpp>
 
@@ -142,9 +142,24 @@ void stop_parts(node_pointer self, const caf::error& reason) {
   self->send_exit(st.persistence, reason);
 }
 
+/// An actor of a client is gone. What it has asked for is answered to nobody,
+/// however long that may take, and does not count any more.
+void on_guest_down(node_state& st, const caf::actor_addr& who) {
+  auto client = st.guests.find(who.node());
+  if (client == st.guests.end())
+    return;
+  client->second.erase(who.id());
+  if (client->second.empty())
+    st.guests.erase(client);
+}
+
 /// A part died. Its state is on disk, what it had in mind is lost, and the rest
 /// must not go on without it.
 void on_down(node_pointer self, const caf::down_msg& x) {
+  if (x.source.node() != self->node()) {
+    on_guest_down(self->state, x.source);
+    return;
+  }
   if (self->state.stopping)
     return;
   auto why = x.reason ? x.reason
@@ -166,28 +181,32 @@ std::optional<caf::error> check_client(node_pointer self,
                                        const caf::node_id& client,
                                        const Ts&... request) {
   auto& st = self->state;
-  auto i = st.open_requests.find(client);
-  if (i != st.open_requests.end() && i->second >= st.settings.max_requests)
+  if (auto open = st.requests_of(client); open >= st.settings.max_requests)
     return make_error(errc::overloaded,
                       fmt::format("{} requests of this client wait for their "
                                   "answer, as many as node.max-requests allows",
-                                  i->second));
-  auto bytes = (caf::detail::serialized_size(self->system(), request) + ...);
-  auto limit = st.settings.gate.max_message_bytes;
-  if (bytes > limit)
-    return make_error(errc::too_large,
-                      fmt::format("the request has {} bytes, more than the {} "
-                                  "that node.max-message allows",
-                                  bytes, limit));
+                                  open));
+  if (auto refused = check_size(self->system(),
+                                st.settings.gate.max_message_bytes, request...))
+    return to_caf(*refused);
   return std::nullopt;
 }
 
-/// A request of a client has its answer.
-void close_request(node_pointer self, const caf::node_id& client) {
-  auto& open = self->state.open_requests;
-  auto i = open.find(client);
-  if (--i->second == 0)
-    open.erase(i);
+greeting greeting_of(const node_state& st) {
+  auto out = own_greeting();
+  out.max_message = st.settings.gate.max_message_bytes;
+  return out;
+}
+
+/// Where the requests of an actor elsewhere are counted.
+node_state::request_count count_of(node_pointer self,
+                                   const caf::strong_actor_ptr& guest) {
+  auto& count = self->state.guests[guest->node()][guest->id()];
+  if (!count) {
+    count = std::make_shared<std::size_t>(0);
+    self->monitor(caf::actor_cast<caf::actor>(guest));
+  }
+  return count;
 }
 
 /// Passes a request on to one of the parts. Those of this process are answered
@@ -199,19 +218,19 @@ caf::result<T> pass_on(node_pointer self, const Part& part, Ts&&... request) {
   auto sender = self->current_sender();
   if (!sender || sender->node() == self->node())
     return self->delegate(part, std::forward<Ts>(request)...);
-  auto client = sender->node();
-  if (auto refused = check_client(self, client, request...))
+  if (auto refused = check_client(self, sender->node(), request...))
     return std::move(*refused);
-  ++self->state.open_requests[client];
+  auto open = count_of(self, sender);
+  ++*open;
   auto rp = self->template make_response_promise<T>();
   self->request(part, caf::infinite, std::forward<Ts>(request)...)
     .then(
       [=](T& x) mutable {
-        close_request(self, client);
+        --*open;
         rp.deliver(std::move(x));
       },
       [=](caf::error& error) mutable {
-        close_request(self, client);
+        --*open;
         rp.deliver(std::move(error));
       });
   return rp;
@@ -229,14 +248,25 @@ caf::result<T> pass_on_once(node_pointer self, const Part& part,
 
 } // namespace
 
+std::size_t node_state::requests_of(const caf::node_id& client) const {
+  std::size_t out = 0;
+  if (auto i = guests.find(client); i != guests.end())
+    for (auto& [guest, count] : i->second)
+      out += *count;
+  return out;
+}
+
 std::string node_state::status() const {
   auto now = env.steady_ns();
   json out{{"version", version}, {"uptime_ms", (now - began_ns) / 1'000'000}};
+  std::size_t waiting = 0;
   std::size_t requests = 0;
-  for (auto& [client, count] : open_requests)
-    requests += count;
-  out["node"]
-    = {{"clients_waiting", open_requests.size()}, {"requests", requests}};
+  for (auto& [client, actors] : guests)
+    if (auto open = requests_of(client); open > 0) {
+      ++waiting;
+      requests += open;
+    }
+  out["node"] = {{"clients_waiting", waiting}, {"requests", requests}};
   for (auto& [part, report] : reports) {
     auto counters = json::parse(report.counters);
     counters["age_ms"] = (now - report.at_ns) / 1'000'000;
@@ -311,7 +341,7 @@ node_impl::behavior_type node(node_pointer self,
         const observer_actor& observer) -> caf::result<session_view> {
       if (self->state.stopping)
         return stopping();
-      if (auto refused = check_client(self, observer.node(), id))
+      if (auto refused = check_client(self, observer.node(), verb, id))
         return std::move(*refused);
       // The session answers itself, so that its events come behind.
       return self->delegate(self->state.sessions, verb, std::move(id), after,
@@ -380,7 +410,7 @@ node_impl::behavior_type node(node_pointer self,
                                                verb);
     },
     // -- the node -------------------------------------------------------------
-    [=](hello_atom) { return to_json(own_greeting()); },
+    [=](hello_atom) { return to_json(greeting_of(self->state)); },
     // -- status ---------------------------------------------------------------
     [=](status_atom) -> caf::result<std::string> {
       return self->state.status();

@@ -44,7 +44,14 @@ struct node_state {
     std::int64_t at_ns = 0;
   };
 
+  /// How many requests of an actor elsewhere wait for their answer. These
+  /// share it, and outlive it if the actor ends before they are answered.
+  using request_count = std::shared_ptr<std::size_t>;
+
   // -- introspection ----------------------------------------------------------
+
+  /// How many requests of that client wait for their answer.
+  [[nodiscard]] std::size_t requests_of(const caf::node_id& client) const;
 
   /// The last report of every part with its age, as a JSON object.
   [[nodiscard]] std::string status() const;
@@ -56,8 +63,11 @@ struct node_state {
   std::int64_t began_ns = 0;
   std::map<std::string, report> reports;
 
-  /// Requests of other processes that wait for their answer, by client.
-  std::unordered_map<caf::node_id, std::size_t> open_requests;
+  /// Actors of other processes that have asked for something, by client. Each
+  /// is here until it ends, or its connection does.
+  std::unordered_map<caf::node_id,
+                     std::unordered_map<caf::actor_id, request_count>>
+    guests;
 
   persistence_actor persistence;
   pool_registry_actor pool;

@@ -168,7 +168,7 @@ struct open_observation {
 
 /// Begins to observe.
 /// @returns the number of the call.
-std::uint64_t begin(line& on, call_end end, const progress& from,
+std::uint64_t begin(line& on, const progress& from,
                     const std::shared_ptr<event_queue>& into) {
   auto fail = [=](const failure& why) { into->fail(why); };
   return on.begin(fail, [=, id = from.id, seq = from.seq](
@@ -181,7 +181,7 @@ std::uint64_t begin(line& on, call_end end, const progress& from,
       else
         into->fail(view.error());
     };
-    line::send<session_view>(self, end, deliver, observe_atom::value, id, seq,
+    line::send<session_view>(self, deliver, observe_atom::value, id, seq,
                              observer);
   });
 }
@@ -190,7 +190,7 @@ std::uint64_t begin(line& on, call_end end, const progress& from,
 expected<session_view> follow(line& on, call_end end, progress& so_far,
                               const client::observer& see) {
   auto queue = std::make_shared<event_queue>();
-  open_observation call{on, begin(on, end, so_far, queue)};
+  open_observation call{on, begin(on, so_far, queue)};
   auto begun = queue->begun(end);
   if (!begun)
     return tl::unexpected<failure>{begun.error()};

@@ -6,8 +6,6 @@
 #include "actors/remote/connect.hpp"
 #include "actors/remote/socket.hpp"
 
-#include "messages/interface.hpp"
-
 #include <caf/all.hpp>
 #include <fmt/format.h>
 
@@ -71,14 +69,15 @@ ask_for_greeting(caf::actor_system& system, const greeting_actor& node,
 }
 
 /// Compares what a node is with what we are.
-expected<void> greet(caf::actor_system& system, const greeting_actor& node,
-                     const std::string& where, time_limit limit) {
+/// @returns what it says of itself.
+expected<greeting> greet(caf::actor_system& system, const greeting_actor& node,
+                         const std::string& where, time_limit limit) {
   return ask_for_greeting(system, node, where, limit)
     .and_then([](const std::string& text) { return greeting_from(text); })
-    .and_then([&](const greeting& theirs) -> expected<void> {
+    .and_then([&](const greeting& theirs) -> expected<greeting> {
       auto ours = own_greeting();
       if (theirs.interface == ours.interface)
-        return {};
+        return theirs;
       return fail(
         errc::version_mismatch,
         fmt::format("the node at {} is muster {} with interface {}, and this "
@@ -94,6 +93,14 @@ expected<void> greet(caf::actor_system& system, const greeting_actor& node,
 expected<node_actor> connect_node(caf::actor_system& system,
                                   const node_location& where,
                                   std::chrono::milliseconds patience) {
+  return meet_node(system, where, patience).map([](met_node&& node) {
+    return std::move(node.handle);
+  });
+}
+
+expected<met_node> meet_node(caf::actor_system& system,
+                             const node_location& where,
+                             std::chrono::milliseconds patience) {
   auto limit = std::chrono::steady_clock::now() + patience;
   auto own = read_identity(where);
   if (!own)
@@ -108,16 +115,20 @@ expected<node_actor> connect_node(caf::actor_system& system,
                 fmt::format("the node at {} is not ready", place));
   // A node of another version says which; one that does not know the question
   // is older than it.
+  greeting says;
   if (system.assignable<greeting_actor>(found->interface)) {
     auto node = caf::actor_cast<greeting_actor>(found->whom);
-    if (auto same = greet(system, node, place, limit); !same)
+    auto same = greet(system, node, place, limit);
+    if (!same)
       return tl::unexpected<failure>{same.error()};
+    says = std::move(*same);
   }
   if (!system.assignable<node_actor>(found->interface))
     return fail(
       errc::version_mismatch,
       fmt::format("what listens on {} is no node of this version", place));
-  return caf::actor_cast<node_actor>(std::move(found->whom));
+  return met_node{caf::actor_cast<node_actor>(std::move(found->whom)),
+                  std::move(says)};
 }
 
 } // namespace muster

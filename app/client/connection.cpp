@@ -177,11 +177,12 @@ expected<line_ptr> connection::dial(clock::duration limit) {
     = options_.find ? options_.find() : expected<node_location>{options_};
   return where
     .and_then([&](const node_location& found) {
-      return connect_node(system_, found,
-                          std::chrono::ceil<std::chrono::milliseconds>(limit));
+      return meet_node(system_, found,
+                       std::chrono::ceil<std::chrono::milliseconds>(limit));
     })
-    .map([&](node_actor&& node) {
-      return std::make_shared<line>(system_, std::move(node));
+    .map([&](met_node&& node) {
+      return std::make_shared<line>(system_, std::move(node.handle),
+                                    node.says.max_message);
     });
 }
 

@@ -41,8 +41,10 @@ void break_off(link_pointer self, const failure& why) {
 /// Sends the requests and is the first to hear that the connection broke: the
 /// answers would not come, and nobody else would say so.
 caf::behavior link(link_pointer self, node_actor node,
+                   std::optional<std::uint64_t> max_message,
                    std::shared_ptr<std::atomic<bool>> broken) {
   self->state.node = std::move(node);
+  self->state.max_message = max_message;
   self->monitor(self->state.node);
   self->set_down_handler([=](const caf::down_msg&) {
     *broken = true;
@@ -56,9 +58,10 @@ caf::behavior link(link_pointer self, node_actor node,
 
 // -- constructors and destructors ---------------------------------------------
 
-line::line(caf::actor_system& system, node_actor node)
+line::line(caf::actor_system& system, node_actor node,
+           std::optional<std::uint64_t> max_message)
   : broken_(std::make_shared<std::atomic<bool>>(false)), since_(clock::now()),
-    link_(system.spawn(link, std::move(node), broken_)) {
+    link_(system.spawn(link, std::move(node), max_message, broken_)) {
   // nop
 }
 
@@ -98,13 +101,6 @@ void line::close(failure why) {
 }
 
 // -- implementation details ---------------------------------------------------
-
-caf::duration line::time_left(call_end end) {
-  if (end == call_end::max())
-    return caf::infinite;
-  return caf::duration{std::chrono::ceil<std::chrono::milliseconds>(
-    std::max(end - clock::now(), clock::duration::zero()))};
-}
 
 caf::actor line::spawn_somebody(link_pointer self) {
   return self->spawn([](caf::event_based_actor*) -> caf::behavior {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "messages/actors.hpp"
+#include "messages/request_size.hpp"
 
 #include <caf/all.hpp>
 
@@ -36,6 +37,9 @@ struct link_state {
 
   node_actor node;
 
+  /// How many bytes a request may have, if the node said so.
+  std::optional<std::uint64_t> max_message;
+
   /// Why there is no connection any more, if so.
   std::optional<failure> lost;
 
@@ -55,7 +59,10 @@ public:
 
   // -- constructors and destructors -------------------------------------------
 
-  line(caf::actor_system& system, node_actor node);
+  /// @param max_message how many bytes a request may have; larger ones are
+  ///        refused here, because the node would close the connection.
+  line(caf::actor_system& system, node_actor node,
+       std::optional<std::uint64_t> max_message);
 
   ~line();
 
@@ -79,8 +86,8 @@ public:
   /// Sends a request and waits for its answer.
   template <class T, class... Ts>
   expected<T> ask(call_end end, Ts... request) {
-    return wait<T>([=](link_pointer self, std::uint64_t, auto deliver) {
-      send<T>(self, end, deliver, request...);
+    return wait<T>(end, [=](link_pointer self, std::uint64_t, auto deliver) {
+      send<T>(self, deliver, request...);
     });
   }
 
@@ -88,11 +95,12 @@ public:
   /// is there as long as the call is.
   template <class T, class... Ts>
   expected<T> ask_as_somebody(call_end end, Ts... request) {
-    return wait<T>([=](link_pointer self, std::uint64_t number, auto deliver) {
-      auto& helper = self->state.open[number].helper;
-      helper = spawn_somebody(self);
-      send<T>(self, end, deliver, request..., helper);
-    });
+    return wait<T>(end,
+                   [=](link_pointer self, std::uint64_t number, auto deliver) {
+                     auto helper = spawn_somebody(self);
+                     self->state.open[number].helper = helper;
+                     send<T>(self, deliver, request..., helper);
+                   });
   }
 
   // -- the parts of a call ----------------------------------------------------
@@ -102,13 +110,20 @@ public:
   /// @returns the number by which to end it.
   std::uint64_t begin(std::function<void(const failure&)> fail, sender send);
 
-  /// Sends the request of a call.
+  /// Sends the request of a call. It has no deadline here: the framework would
+  /// keep a timer of each call until that is over. Who waits looks at the time.
   /// @param deliver is called in the actor of the line with what came of it,
   ///        whether the call is still open or not.
   template <class T, class F, class... Ts>
-  static void
-  send(link_pointer self, call_end end, F deliver, const Ts&... request) {
-    self->request(self->state.node, time_left(end), request...)
+  static void send(link_pointer self, F deliver, const Ts&... request) {
+    auto& st = self->state;
+    if (st.max_message)
+      if (auto refused
+          = check_size(self->system(), *st.max_message, request...)) {
+        deliver(expected<T>{tl::unexpected<failure>{std::move(*refused)}});
+        return;
+      }
+    self->request(st.node, caf::infinite, request...)
       .then([=](T& x) { deliver(expected<T>{std::move(x)}); },
             [=](const caf::error& error) {
               deliver(expected<T>{tl::unexpected<failure>{from_caf(error)}});
@@ -130,8 +145,6 @@ public:
 private:
   // -- implementation details -------------------------------------------------
 
-  static caf::duration time_left(call_end end);
-
   static caf::actor spawn_somebody(link_pointer self);
 
   /// @returns whether the call was still open.
@@ -140,18 +153,24 @@ private:
   void run(std::function<void(link_pointer)> what);
 
   template <class T, class F>
-  expected<T> wait(F send) {
+  expected<T> wait(call_end end, F send) {
     auto promise = std::make_shared<std::promise<expected<T>>>();
     auto fail = [=](const failure& why) {
       promise->set_value(tl::unexpected<failure>{why});
     };
-    begin(fail, [=](link_pointer self, std::uint64_t number) {
+    auto call = begin(fail, [=](link_pointer self, std::uint64_t number) {
       send(self, number, [=](expected<T> result) {
         if (take(self, number))
           promise->set_value(std::move(result));
       });
     });
-    return promise->get_future().get();
+    auto answer = promise->get_future();
+    if (end != call_end::max()
+        && answer.wait_until(end) == std::future_status::timeout) {
+      this->end(call);
+      return muster::fail(errc::timeout, "the node did not answer in time");
+    }
+    return answer.get();
   }
 
   // -- member variables -------------------------------------------------------

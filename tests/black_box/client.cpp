@@ -8,6 +8,7 @@
 #include "app/client/client_config.hpp"
 #include "app/client/connect_node.hpp"
 #include "app/client/find_node.hpp"
+#include "tests/black_box/calls.hpp"
 #include "tests/black_box/command_line.hpp"
 #include "tests/support/suite.hpp"
 
@@ -17,7 +18,6 @@
 #include "messages/interface.hpp"
 
 #include <atomic>
-#include <future>
 #include <map>
 #include <mutex>
 
@@ -29,25 +29,6 @@ using namespace muster::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// Nothing takes longer.
-constexpr auto patience = 60s;
-
-constexpr const char* ask = "return alc.llm('why?')";
-
-constexpr const char* ask_thrice
-  = "local t = {} for i = 1, 3 do t[i] = alc.llm('why ' .. i) end return t";
-
-/// Runs for a good while behind its answer.
-constexpr const char* ask_and_work = "local x = alc.llm('why?')\n"
-                                     "for i = 1, 3e7 do end\n"
-                                     "return x";
-
-session_spec spec_of(const char* code) {
-  session_spec spec;
-  spec.code = code;
-  return spec;
-}
 
 /// A node that is killed and started again, and a client of it.
 struct fixture {
@@ -98,22 +79,6 @@ struct fixture {
   std::unique_ptr<client> node;
 };
 
-template <class F>
-auto in_background(F f) {
-  return std::async(std::launch::async, std::move(f));
-}
-
-/// What a call gave, which must come.
-template <class T>
-T result_of(std::future<T>& call) {
-  if (call.wait_for(patience) != std::future_status::ready) {
-    // It would be waited for in vain.
-    CAF_MESSAGE("a call does not come back");
-    std::abort();
-  }
-  return call.get();
-}
-
 } // namespace
 
 CAF_TEST_FIXTURE_SCOPE(client_tests, fixture)
@@ -136,19 +101,19 @@ CAF_TEST(the first connection is tried once) {
 CAF_TEST(a node with another interface is named with its versions) {
   client_config config;
   caf::actor_system system{config};
-  auto stub = system.spawn([]() -> greeting_actor::behavior_type {
+  auto other = system.spawn([]() -> greeting_actor::behavior_type {
     return {[](hello_atom) {
       return to_json(greeting{"9.8.7", interface_version + 1});
     }};
   });
   auto port
-    = publish_insecurely(system, caf::actor_cast<caf::strong_actor_ptr>(stub),
-                         system.message_types(stub), 0);
+    = publish_insecurely(system, caf::actor_cast<caf::strong_actor_ptr>(other),
+                         system.message_types(other), 0);
   CAF_REQUIRE(port);
   client_options options;
   options.port = *port;
   auto made = client::connect(options);
-  caf::anon_send_exit(stub, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(other, caf::exit_reason::user_shutdown);
   CAF_REQUIRE(!made);
   auto& why = made.error();
   CAF_CHECK_EQUAL(why.code, errc::version_mismatch);
@@ -168,7 +133,8 @@ CAF_TEST(a node of the same interface says so) {
   self->request(*found, caf::duration{patience}, hello_atom::value)
     .receive(
       [](const std::string& text) {
-        CAF_CHECK(*greeting_from(text) == own_greeting());
+        auto says = greeting_from(text);
+        CAF_CHECK(says && says->interface == interface_version);
       },
       [](const caf::error&) { CAF_ERROR("there is no greeting"); });
 }
@@ -365,25 +331,73 @@ CAF_TEST(without a node in time the connection is lost) {
   // Also what begins now, and when a node is there again it goes on.
   CAF_CHECK_EQUAL(other->status(patience).error().code, errc::connection_lost);
   box.require_start();
-  CAF_CHECK(other->status(patience));
+  if (auto status = other->status(patience); !status)
+    CAF_ERROR(status.error().message);
+}
+
+CAF_TEST(a request that is too large disturbs nobody) {
+  CAF_CHECK_EQUAL(box.stop().code, 0);
+  box.require_start({"--node.max-message", "64KiB"});
+  auto id = paused(ask);
+  auto before = connections.load();
+  // Another thread waits over the same connection.
+  std::atomic<bool> is_seen = false;
+  auto watch = in_background([&] {
+    return node->observe(
+      id, 0,
+      [&](auto&) {
+        is_seen = true;
+        return true;
+      },
+      patience);
+  });
+  CAF_REQUIRE(eventually([&] { return is_seen.load(); }));
+  for (std::size_t bytes : {100'000u, 10'000'000u}) {
+    auto fed = node->feed(id, {{"q-0", std::string(bytes, 'x'), {}}}, {});
+    CAF_REQUIRE(!fed);
+    CAF_CHECK_EQUAL(fed.error().code, errc::too_large);
+    for (auto* part : {"'feed'", "65536", "node.max-message"})
+      CAF_CHECK(contains(fed.error().message, part));
+  }
+  CAF_CHECK(
+    node->feed(id, {{"q-0", std::string(10'000, 'x'), {}}}, {patience}));
+  CAF_CHECK(result_of(watch));
+  CAF_CHECK_EQUAL(connections.load(), before);
+  CAF_CHECK(!contains(box.stop().err, "max-message"));
 }
 
 CAF_TEST(a message out of all proportion ends its connection and no other) {
   CAF_CHECK_EQUAL(box.stop().code, 0);
   box.require_start({"--node.max-message", "64KiB"});
   auto id = paused(ask);
-  auto options = counted();
-  options.reconnect_for = 200ms;
-  auto other = *client::connect(options);
-  auto size = [&](std::size_t bytes) {
-    auto fed
-      = other->feed(id, {{"q-0", std::string(bytes, 'x'), {}}}, {patience});
-    return fed ? std::string{"ok"} : to_string(fed.error().code);
+  // The client library does not send it. This one talks by messages.
+  client_config config;
+  caf::actor_system system{config};
+  auto found = meet_node(system, *find_node({}, box.state()));
+  CAF_REQUIRE(found);
+  CAF_CHECK_EQUAL(*found->says.max_message, 65'536u);
+  caf::scoped_actor self{system};
+  auto feed = [&](std::size_t bytes) {
+    errc code{};
+    std::vector<answer> answers{{"q-0", std::string(bytes, 'x'), {}}};
+    self
+      ->request(found->handle, caf::duration{patience}, feed_atom::value, id,
+                answers, feed_mode::accepted, once)
+      .receive([](feed_reply&) {},
+               [&](const caf::error& why) { code = from_caf(why).code; });
+    return code;
   };
-  CAF_CHECK_EQUAL(size(100'000), "too_large");
-  CAF_CHECK_EQUAL(size(10'000'000), "connection_lost");
+  CAF_CHECK_EQUAL(feed(100'000), errc::too_large);
+  self->monitor(found->handle);
+  self->send(found->handle, feed_atom::value, id,
+             std::vector<answer>{{"q-0", std::string(10'000'000, 'x'), {}}},
+             feed_mode::accepted, once);
+  bool is_down = false;
+  self->receive([&](const caf::down_msg&) { is_down = true; },
+                caf::after(caf::duration{patience}) >>
+                  [] { CAF_ERROR("the connection stays"); });
+  CAF_CHECK(is_down);
   CAF_CHECK_EQUAL(node->show(id, patience)->queries.size(), 1u);
-  CAF_CHECK_EQUAL(size(10'000), "ok");
   auto log = box.stop();
   CAF_CHECK_EQUAL(log.code, 0);
   CAF_CHECK(contains(log.err, "more than twice node.max-message"));
@@ -441,6 +455,44 @@ CAF_TEST(a certificate that is refused is the end of a search) {
   connections = 0;
   CAF_CHECK_EQUAL((*other)->status(patience).error().code, errc::not_allowed);
   CAF_CHECK_EQUAL(connections.load(), 1);
+}
+
+CAF_TEST(a final error behind a lost connection says what may have been done) {
+  auto id = paused(ask_and_work);
+  auto tls = box.folder.path() + "/lost";
+  CAF_REQUIRE_EQUAL(box.run({"tls", "issue", "lost", "--out", tls}).code, 0);
+  auto options = box.options();
+  options.find = [=, find = options.find] {
+    auto found = find();
+    if (found)
+      found->tls = tls;
+    return found;
+  };
+  auto other = *client::connect(options);
+  auto feed = in_background([&] {
+    return other->feed(id, {{"", "x", {}}}, {patience, "job-1"});
+  });
+  auto wait
+    = in_background([&] { return other->await(id, wait_for::end, patience); });
+  CAF_REQUIRE(eventually(
+    [&] { return node->show(id, patience)->phase == session_phase::running; }));
+  CAF_REQUIRE_EQUAL(box.run({"tls", "revoke", "lost"}).code, 0);
+  restart();
+  auto fed = result_of(feed);
+  CAF_REQUIRE(!fed);
+  CAF_CHECK_EQUAL(fed.error().code, errc::not_allowed);
+  CAF_CHECK(contains(fed.error().message, "may have been executed"));
+  CAF_CHECK(contains(fed.error().message, "'job-1'"));
+  // One that changes nothing has nothing to tell.
+  auto waited = result_of(wait);
+  CAF_REQUIRE(!waited);
+  CAF_CHECK_EQUAL(waited.error().code, errc::not_allowed);
+  CAF_CHECK(!contains(waited.error().message, "executed"));
+  // What the next call is refused for, nobody has sent.
+  fed = other->feed(id, {{"", "x", {}}}, {patience, "job-2"});
+  CAF_REQUIRE(!fed);
+  CAF_CHECK_EQUAL(fed.error().code, errc::not_allowed);
+  CAF_CHECK(!contains(fed.error().message, "executed"));
 }
 
 CAF_TEST(the end of a client ends its calls) {

@@ -11,6 +11,14 @@
 #include "messages/actors.hpp"
 #include "messages/hash.hpp"
 
+#include <fmt/format.h>
+
+#include <optional>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
 using namespace muster;
 
 namespace {
@@ -21,6 +29,116 @@ struct config : caf::actor_system_config {
   }
 };
 
+// -- all enumerators ----------------------------------------------------------
+
+// Each of these gives the one behind the given one. The compiler says so if one
+// is missing, and each is named, so that renumbering is seen.
+
+std::optional<session_kind> behind(session_kind x) {
+  switch (x) {
+    case session_kind::run:
+      return session_kind::advice;
+    case session_kind::advice:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<feed_mode> behind(feed_mode x) {
+  switch (x) {
+    case feed_mode::next_event:
+      return feed_mode::accepted;
+    case feed_mode::accepted:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<wait_for> behind(wait_for x) {
+  switch (x) {
+    case wait_for::event:
+      return wait_for::end;
+    case wait_for::end:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<cancel_code> behind(cancel_code x) {
+  switch (x) {
+    case cancel_code::user:
+      return cancel_code::timeout;
+    case cancel_code::timeout:
+      return cancel_code::parent_dropped;
+    case cancel_code::parent_dropped:
+      return cancel_code::system_shutdown;
+    case cancel_code::system_shutdown:
+      return cancel_code::internal;
+    case cancel_code::internal:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<session_phase> behind(session_phase x) {
+  switch (x) {
+    case session_phase::running:
+      return session_phase::paused;
+    case session_phase::paused:
+      return session_phase::done;
+    case session_phase::done:
+      return session_phase::failed;
+    case session_phase::failed:
+      return session_phase::cancelled;
+    case session_phase::cancelled:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<failure_kind> behind(failure_kind x) {
+  switch (x) {
+    case failure_kind::lua_error:
+      return failure_kind::limit_exceeded;
+    case failure_kind::limit_exceeded:
+      return failure_kind::replay_diverged;
+    case failure_kind::replay_diverged:
+      return failure_kind::engine_error;
+    case failure_kind::engine_error:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<prompt_mode> behind(prompt_mode x) {
+  switch (x) {
+    case prompt_mode::off:
+      return prompt_mode::preview;
+    case prompt_mode::preview:
+      return prompt_mode::full;
+    case prompt_mode::full:
+      break;
+  }
+  return std::nullopt;
+}
+
+/// All enumerators from the first one on.
+template <class E>
+std::vector<E> from(E first) {
+  std::vector<E> out;
+  for (std::optional<E> x = first; x; x = behind(*x))
+    out.push_back(*x);
+  return out;
+}
+
+/// A name for each error, and its number.
+std::string errors() {
+  std::string out;
+  for (auto& x : all_errors())
+    out += fmt::format("{} {}\n", x.name, static_cast<int>(x.code));
+  return out;
+}
+
 struct fixture : test_coordinator_fixture<config> {
   /// All that travels between a client and a node: each message that one of
   /// them takes, and each type as its bytes on the wire.
@@ -30,9 +148,59 @@ struct fixture : test_coordinator_fixture<config> {
       out += signature + "\n";
     for (auto& signature : sys.message_types(observer_actor{}))
       out += signature + "\n";
-    auto bytes = serialize(samples());
-    out.append(bytes.begin(), bytes.end());
+    out += errors();
+    for (auto& message : {samples(), enumerators()}) {
+      auto bytes = serialize(message);
+      out.append(bytes.begin(), bytes.end());
+    }
     return out;
+  }
+
+  /// The names on the wire of all types in messages.
+  std::set<std::string> sampled_types() {
+    std::set<std::string> out;
+    auto message = samples();
+    for (std::size_t i = 0; i < message.size(); ++i)
+      out.insert(sys.types().portable_name(message.type(i)));
+    return out;
+  }
+
+  /// The types of ours that the messages of an interface name.
+  static std::set<std::string> named_types(const std::set<std::string>& all) {
+    std::set<std::string> out;
+    std::regex type{"std::vector<muster::[a-z_]+>|muster::[a-z_]+"};
+    for (auto& signature : all)
+      for (std::sregex_iterator i{signature.begin(), signature.end(), type};
+           i != std::sregex_iterator{}; ++i)
+        out.insert(i->str());
+    return out;
+  }
+
+  /// What has any of several values, with each of them.
+  static caf::message enumerators() {
+    session_page page;
+    for (auto kind : from(session_kind::run))
+      for (auto phase : from(session_phase::running))
+        page.sessions.push_back({"s-1", kind, phase, 1, 2, 3});
+    caf::message_builder out;
+    for (auto mode : from(feed_mode::next_event))
+      out.append(mode);
+    for (auto what : from(wait_for::event))
+      out.append(what);
+    for (auto code : from(cancel_code::user))
+      out.append(cancel_reason{code, std::nullopt, 0});
+    for (auto kind : from(failure_kind::lua_error)) {
+      session_view view;
+      view.error_kind = kind;
+      out.append(view);
+    }
+    for (auto prompt : from(prompt_mode::off)) {
+      pending_filter filter;
+      filter.prompt = prompt;
+      out.append(snapshot_options{filter, false});
+    }
+    out.append(page);
+    return out.to_message();
   }
 
   /// One of each type, with nothing left at its default.
@@ -89,6 +257,28 @@ CAF_TEST(an interface that has changed has another number) {
   CAF_CHECK_EQUAL(found, interface_fingerprint);
 }
 
+CAF_TEST(each type of a message has a sample) {
+  auto sampled = sampled_types();
+  for (auto& signatures :
+       {sys.message_types(node_actor{}), sys.message_types(observer_actor{})}) {
+    auto named = named_types(signatures);
+    CAF_CHECK(!named.empty());
+    for (auto& type : named)
+      // Handles have no bytes of their own.
+      if (!type.ends_with("_actor") && sampled.count(type) == 0)
+        CAF_ERROR("give the test a sample of " << type);
+  }
+}
+
+CAF_TEST(each enumerator has a sample) {
+  CAF_CHECK_EQUAL(from(session_kind::run).size(), 2u);
+  CAF_CHECK_EQUAL(from(cancel_code::user).size(), 5u);
+  CAF_CHECK_EQUAL(from(session_phase::running).size(), 5u);
+  CAF_CHECK_EQUAL(from(failure_kind::lua_error).size(), 4u);
+  CAF_CHECK_EQUAL(from(prompt_mode::off).size(), 3u);
+  CAF_CHECK(errors().find("bad_certificate 27\n") != std::string::npos);
+}
+
 CAF_TEST(whatever is added to the interface is seen) {
   auto before = interface();
   CAF_CHECK(before.find("hello") != std::string::npos);
@@ -100,10 +290,16 @@ CAF_TEST(whatever is added to the interface is seen) {
 CAF_TEST(a greeting is read as it was written) {
   CAF_CHECK_EQUAL(to_json(greeting{"0.1.0", 1}),
                   R"({"version":"0.1.0","interface":1})");
+  greeting of_a_node{"0.1.0", 1, 65536};
+  CAF_CHECK_EQUAL(to_json(of_a_node),
+                  R"({"version":"0.1.0","interface":1,"max_message":65536})");
+  CAF_CHECK(*greeting_from(to_json(of_a_node)) == of_a_node);
   CAF_CHECK(*greeting_from(to_json(own_greeting())) == own_greeting());
   // Whatever a later version may add.
-  CAF_CHECK(*greeting_from(R"({"interface":9,"version":"2","more":[]})")
-            == (greeting{"2", 9}));
+  for (auto* text : {R"({"interface":9,"version":"2","more":[]})",
+                     R"({"interface":9,"version":"2","max_message":"some"})",
+                     R"({"interface":9,"version":"2","max_message":-1})"})
+    CAF_CHECK(*greeting_from(text) == (greeting{"2", 9}));
   for (auto* text :
        {"", "[]", "{}", R"({"version":"1"})", R"({"version":1,"interface":1})",
         R"({"version":"1","interface":"1"})"})

@@ -265,8 +265,11 @@ CAF_TEST(each verb for shared state and for the node comes through) {
   CAF_CHECK(*ask_from<bool>(client, delete_atom::value, where, once));
   CAF_CHECK(!*ask_from<bool>(client, delete_atom::value, where, once));
   same<std::string>(client, status_atom::value);
-  CAF_CHECK(*greeting_from(same<std::string>(client, hello_atom::value))
-            == own_greeting());
+  auto says = greeting_from(same<std::string>(client, hello_atom::value));
+  CAF_REQUIRE(says);
+  CAF_CHECK_EQUAL(says->version, own_greeting().version);
+  CAF_CHECK_EQUAL(says->interface, interface_version);
+  CAF_CHECK_EQUAL(*says->max_message, settings.gate.max_message_bytes);
 }
 
 CAF_TEST(an error comes with its code and its sentence) {
@@ -382,6 +385,33 @@ CAF_TEST(
   CAF_CHECK_EQUAL(reply->session.queries.at(0).id, "q-1");
 }
 
+CAF_TEST(a client that goes while a script works on does not count any more) {
+  auto id = paused("alc.llm('q') while true do end");
+  auto& stays = connect();
+  auto& goes = connect();
+  auto wait = stays.send_as_somebody<session_view>(await_atom::value, id,
+                                                   wait_for::end);
+  goes.send<feed_reply>(feed_atom::value, id,
+                        std::vector<answer>{{"", "x", {}}},
+                        feed_mode::next_event, std::string{"job"});
+  // The answer is on disk, and the script has its time.
+  pass(200ms);
+  auto counts = [&] {
+    auto counters = status()["node"];
+    return std::pair{counters["clients_waiting"].get<int>(),
+                     counters["requests"].get<int>()};
+  };
+  CAF_CHECK(counts() == std::pair(2, 2));
+  remove(goes);
+  CAF_CHECK_EQUAL(show(id)->phase, session_phase::running);
+  CAF_CHECK(counts() == std::pair(1, 1));
+  // The answer that comes late is of no account.
+  CAF_CHECK(cancel(id));
+  settle();
+  CAF_CHECK(*wait);
+  CAF_CHECK(counts() == std::pair(0, 0));
+}
+
 CAF_TEST(a hundred clients that come and go are forgotten) {
   settings.session.passivate_after = 1min;
   kill_remotely();
@@ -448,14 +478,59 @@ CAF_TEST(a peer that says nothing is gone after the timeout) {
   silence(hangs);
   pass(4s);
   CAF_CHECK_EQUAL(left_in(id).observers, 1u);
+  CAF_CHECK_EQUAL(status()["node"]["clients_waiting"], 1);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 1);
   CAF_CHECK(ask_from<session_view>(stays, show_atom::value, id));
   pass(3s);
   CAF_CHECK_EQUAL(left_in(id).observers, 0u);
   CAF_CHECK_EQUAL(left_in(id).awaiters, 0u);
+  CAF_CHECK_EQUAL(status()["node"]["clients_waiting"], 0);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 0);
   CAF_CHECK_EQUAL(known().connections, 1u);
   // One that does say something stays, however long.
   pass(1min);
   CAF_CHECK(ask_from<session_view>(stays, show_atom::value, id));
+}
+
+CAF_TEST(one of two clients is cut off and the other one sees nothing of it) {
+  auto id = paused(ask_often);
+  auto& stays = connect();
+  auto& is_cut = connect();
+  auto seen = stays.observer();
+  auto missed = is_cut.observer();
+  CAF_CHECK(observe_from(stays, id, seen));
+  CAF_CHECK(observe_from(is_cut, id, missed));
+  auto wait = stays.send_as_somebody<session_view>(await_atom::value, id,
+                                                   wait_for::end);
+  auto lost = is_cut.send_as_somebody<session_view>(await_atom::value, id,
+                                                    wait_for::end);
+  settle();
+  CAF_CHECK_EQUAL(status()["node"]["clients_waiting"], 2);
+  silence(is_cut);
+  // Before the node notices, while it does, and behind that.
+  for (int i = 0; i < 10; ++i) {
+    CAF_CHECK(feed_from(stays, id));
+    CAF_CHECK_EQUAL(numbers_of(*seen), up_to(show(id)->seq));
+    pass(1s);
+  }
+  CAF_CHECK_EQUAL(left_in(id).observers, 1u);
+  CAF_CHECK_EQUAL(left_in(id).awaiters, 1u);
+  CAF_CHECK_EQUAL(status()["node"]["clients_waiting"], 1);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 1);
+  CAF_CHECK(!*wait);
+  CAF_CHECK(!*lost);
+  // The one that was cut off finds its connection broken.
+  mend(is_cut);
+  pass(7s);
+  CAF_CHECK(is_lost(lost));
+  // What was under way when the node gave it up came through, and no more.
+  CAF_CHECK_EQUAL(numbers_of(*missed), up_to(missed->events.size()));
+  CAF_CHECK(missed->events.size() < seen->events.size());
+  while (show(id)->phase == session_phase::paused)
+    CAF_CHECK(feed_from(stays, id));
+  CAF_REQUIRE(*wait);
+  CAF_CHECK(**wait);
+  CAF_CHECK(seen->events.back().last);
 }
 
 // -- limits -------------------------------------------------------------------
@@ -512,6 +587,64 @@ CAF_TEST(a request that is too large is refused and changes nothing) {
   CAF_REQUIRE(!fed);
   CAF_CHECK_EQUAL(fed.error().code, errc::too_large);
   CAF_CHECK_EQUAL(list()->size(), 2u);
+}
+
+CAF_TEST(a client refuses by itself what its node would refuse) {
+  kill_remotely();
+  settings.gate.max_message_bytes = 10'000;
+  open();
+  auto& knows = connect(10'000);
+  auto& does_not_know = connect();
+  // The two measure alike, to the byte.
+  auto with = [&](remote_client& client, std::size_t bytes) {
+    auto spec = spec_of("return 1 --" + std::string(bytes, 'x'));
+    auto text = ask_from<std::string>(client, spawn_atom::value, spec, once);
+    return text ? std::string{"ok"} : text.error().message;
+  };
+  std::size_t fits = 9'000;
+  while (with(does_not_know, fits + 1) == "ok")
+    ++fits;
+  CAF_CHECK_EQUAL(with(knows, fits), "ok");
+  auto refused = with(knows, fits + 1);
+  CAF_CHECK_EQUAL(refused, with(does_not_know, fits + 1));
+  CAF_CHECK_EQUAL(refused, "the request 'spawn' has 10001 bytes, more than the "
+                           "10000 that node.max-message allows");
+  // It does not even send it.
+  auto sent = knows.send<std::string>(spawn_atom::value,
+                                      spec_of(std::string(20'000, 'x')), once);
+  knows.work();
+  CAF_REQUIRE(*sent);
+  CAF_CHECK_EQUAL((*sent)->error().code, errc::too_large);
+  // An await has an actor of its own, and an observation begins elsewhere.
+  auto wait = knows.send_as_somebody<session_view>(
+    await_atom::value, std::string(20'000, 's'), wait_for::end);
+  knows.work();
+  CAF_REQUIRE(*wait);
+  CAF_CHECK_EQUAL((*wait)->error().code, errc::too_large);
+}
+
+CAF_TEST(a call with a deadline leaves no timer) {
+  auto& client = connect();
+  auto before = client.timers();
+  for (int i = 0; i < 10; ++i)
+    CAF_CHECK(wait_from<std::string>(client, 1h, status_atom::value));
+  CAF_CHECK_EQUAL(client.timers(), before);
+}
+
+CAF_TEST(a call whose deadline is over leaves nothing) {
+  auto id = paused();
+  auto& client = connect();
+  auto before = client.timers();
+  for (int i = 0; i < 10; ++i) {
+    auto late = wait_as_somebody_from<session_view>(
+      client, 0ms, await_atom::value, id, wait_for::end);
+    CAF_REQUIRE(!late);
+    CAF_CHECK_EQUAL(late.error().code, errc::timeout);
+    settle();
+  }
+  CAF_CHECK_EQUAL(client.timers(), before);
+  CAF_CHECK_EQUAL(left_in(id).awaiters, 0u);
+  CAF_CHECK_EQUAL(status()["node"]["requests"], 0);
 }
 
 // -- observers that do not read -----------------------------------------------

@@ -117,7 +117,7 @@ void remote_bench::open() {
   settle();
 }
 
-remote_client& remote_bench::connect() {
+remote_client& remote_bench::connect(std::optional<std::uint64_t> max_message) {
   auto& out = *clients_.emplace_back(std::make_unique<remote_client>());
   out.there_ = caf::io::connection_handle::from_int(++last_handle_);
   out.here_ = caf::io::connection_handle::from_int(++last_handle_);
@@ -131,7 +131,7 @@ remote_client& remote_bench::connect() {
   if (!found)
     throw std::runtime_error{"the client does not connect"};
   out.node_ = std::move(*found);
-  out.line_ = std::make_unique<line>(out.system(), out.node_);
+  out.line_ = std::make_unique<line>(out.system(), out.node_, max_message);
   met_.push_back(out.system().node());
   settle();
   return out;

@@ -52,7 +52,7 @@ public:
     line_->begin(
       [=](const failure& why) { give(tl::unexpected<failure>{why}); },
       [=](link_pointer self, std::uint64_t) {
-        line::send<T>(self, call_end::max(), give, request...);
+        line::send<T>(self, give, request...);
       });
     return answer;
   }
@@ -69,6 +69,9 @@ public:
     line_->tell(std::move(message)...);
   }
 
+  /// An actor that there is until the client ends.
+  caf::actor somebody();
+
   /// An actor that notes what it is sent.
   /// @param acknowledges whether it says that it has seen that.
   std::shared_ptr<observed> observer(bool acknowledges = true);
@@ -83,6 +86,11 @@ public:
     return broker_in(*system_).proxy_registry_ptr()->count_proxies(node);
   }
 
+  /// How many timers its actors have set that are not over.
+  [[nodiscard]] std::size_t timers() {
+    return scheduler_of(*system_).clock().schedule().size();
+  }
+
   [[nodiscard]] caf::actor_system& system() {
     return *system_;
   }
@@ -93,9 +101,6 @@ public:
 
 private:
   friend class remote_bench;
-
-  /// An actor that there is until the client ends.
-  caf::actor somebody();
 
   std::unique_ptr<caf::actor_system_config> config_;
   std::unique_ptr<caf::actor_system> system_;
@@ -123,7 +128,8 @@ public:
   void open();
 
   /// Connects a new client.
-  remote_client& connect();
+  /// @param max_message what it knows of the limit of its node.
+  remote_client& connect(std::optional<std::uint64_t> max_message = {});
 
   /// A client is gone, and nobody hears of it but by the network.
   void remove(remote_client& who);
@@ -131,6 +137,11 @@ public:
   /// A client hears and says nothing from here on. Its connection stays.
   void silence(remote_client& who) {
     who.is_silent_ = true;
+  }
+
+  /// The same client hears and speaks again.
+  void mend(remote_client& who) {
+    who.is_silent_ = false;
   }
 
   /// The node is killed, and its clients see that their connections break.
@@ -144,6 +155,27 @@ public:
 
   /// Moves the clock on, in small steps, for everybody.
   void pass(std::chrono::milliseconds time);
+
+  /// Sends a request from a client as the client library does that waits for
+  /// the answer, with a deadline, and gives the answer.
+  template <class T, class... Ts>
+  expected<T> wait_from(remote_client& who, std::chrono::milliseconds limit,
+                        Ts... request) {
+    // Who waits has nobody else to work it out.
+    scheduler_of(who.system()).after_next_enqueue([this] { settle(); });
+    return who.line_->ask<T>(std::chrono::steady_clock::now() + limit,
+                             std::move(request)...);
+  }
+
+  /// The same for a request whose last part is an actor of the call's.
+  template <class T, class... Ts>
+  expected<T> wait_as_somebody_from(remote_client& who,
+                                    std::chrono::milliseconds limit,
+                                    Ts... request) {
+    scheduler_of(who.system()).after_next_enqueue([this] { settle(); });
+    return who.line_->ask_as_somebody<T>(
+      std::chrono::steady_clock::now() + limit, std::move(request)...);
+  }
 
   /// Sends a request from a client and gives the answer.
   template <class T, class... Ts>
