@@ -331,8 +331,8 @@ CAF_TEST(without a node in time the connection is lost) {
   // Also what begins now, and when a node is there again it goes on.
   CAF_CHECK_EQUAL(other->status(patience).error().code, errc::connection_lost);
   box.require_start();
-  if (auto status = other->status(patience); !status)
-    CAF_ERROR(status.error().message);
+  // On a busy machine 200 ms may be too little for one.
+  CAF_CHECK(eventually([&] { return other->status(patience).has_value(); }));
 }
 
 CAF_TEST(a request that is too large disturbs nobody) {
