@@ -122,6 +122,34 @@ std::optional<prompt_mode> behind(prompt_mode x) {
   return std::nullopt;
 }
 
+std::optional<session_isolation> behind(session_isolation x) {
+  switch (x) {
+    case session_isolation::node:
+      return session_isolation::worker;
+    case session_isolation::worker:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<worker_phase> behind(worker_phase x) {
+  switch (x) {
+    case worker_phase::starting:
+      return worker_phase::idle;
+    case worker_phase::idle:
+      return worker_phase::busy;
+    case worker_phase::busy:
+      return worker_phase::mismatched;
+    case worker_phase::mismatched:
+      return worker_phase::unreachable;
+    case worker_phase::unreachable:
+      return worker_phase::stopping;
+    case worker_phase::stopping:
+      break;
+  }
+  return std::nullopt;
+}
+
 /// All enumerators from the first one on.
 template <class E>
 std::vector<E> from(E first) {
@@ -194,6 +222,16 @@ struct fixture : test_coordinator_fixture<config> {
       view.error_kind = kind;
       out.append(view);
     }
+    for (auto isolation : from(session_isolation::node)) {
+      session_spec spec;
+      spec.isolation = isolation;
+      out.append(spec);
+    }
+    for (auto phase : from(worker_phase::starting)) {
+      worker_view worker;
+      worker.phase = phase;
+      out.append(worker);
+    }
     for (auto prompt : from(prompt_mode::off)) {
       pending_filter filter;
       filter.prompt = prompt;
@@ -206,7 +244,8 @@ struct fixture : test_coordinator_fixture<config> {
   /// One of each type, with nothing left at its default.
   static caf::message samples() {
     session_spec spec{
-      session_kind::advice, "code", "name", "strategy", "task", "{}", {"p"}};
+      session_kind::advice,     "code", "name", "strategy", "task", "{}", {"p"},
+      session_isolation::worker};
     query q{"q-1", "prompt", "system", 7, true, true};
     cancel_reason reason{cancel_code::timeout, "detail", 3};
     token_usage usage{1, 2};
@@ -229,6 +268,8 @@ struct fixture : test_coordinator_fixture<config> {
     view.phase_before = session_phase::paused;
     failure why{errc::busy, "why"};
     pending_filter filter{true, true, true, true, true, prompt_mode::full, 9};
+    worker_view worker{
+      "p-1", 1, "s-1", worker_phase::stopping, "sock", "version", "2026", 2, 3};
     return caf::make_message(
       spec, std::vector<answer>{{"q-1", "response", usage}},
       feed_mode::accepted, wait_for::end, reason, view,
@@ -240,7 +281,10 @@ struct fixture : test_coordinator_fixture<config> {
       std::vector<log_line>{{1, 2, "level", "source", "message"}},
       state_key{"space", "key"}, state_value{"value", 1},
       std::vector<state_entry>{{"key", 1, 2}},
-      std::vector<state_space>{{"space", 1}}, to_caf(why));
+      std::vector<state_space>{{"space", 1}}, worker,
+      std::vector<worker_view>{worker},
+      pool_stop_reply{{"p-1"}, {{"p-2", why}}}, std::vector<std::string>{"p-1"},
+      to_caf(why));
   }
 };
 
