@@ -75,6 +75,9 @@ std::string digest_of(const session_spec& spec) {
   all.add(spec.task);
   for (auto& folder : spec.packages)
     all.add(folder);
+  // Receipts of versions that had no workers are still good.
+  if (spec.isolation != session_isolation::node)
+    all.add(static_cast<std::uint64_t>(spec.isolation));
   return all.digest();
 }
 

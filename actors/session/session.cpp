@@ -382,7 +382,7 @@ void answer_call(session_pointer self, const host_call& call) {
   auto& st = self->state;
   if (call.what == host_call::kind::module_source) {
     st.host->resolve(
-      st.context->find_module(st.core->fold().packages(), call.where.key));
+      st.context->find_module(st.core->packages(), call.where.key));
     self->send(self, advance_atom::value, st.host_number);
     return;
   }

@@ -101,6 +101,7 @@ session_state::spawn(ticket from, spawned_event spawned, feed_mode mode,
                         json(view().session_id).dump()};
   what.events.push_back({now_ms, std::move(spawned)});
   fresh_ = what.events;
+  fresh_packages_ = std::get<spawned_event>(fresh_.front().body).spec.packages;
   if (mode == feed_mode::accepted) {
     what.accepted.push_back({from, {}});
     write(std::move(what), {}, now_ms);

@@ -234,6 +234,11 @@ public:
     return row_;
   }
 
+  /// The folders in which the script's `require` looks first.
+  [[nodiscard]] const std::vector<std::string>& packages() const {
+    return row_ == 0 ? fresh_packages_ : fold_.packages();
+  }
+
   /// The id of the only open query.
   /// @returns `busy`, `finished` or `ambiguous` if there is no such one.
   [[nodiscard]] expected<std::string> sole_pending() const;
@@ -384,6 +389,8 @@ private:
 
   /// The first event, until a machine was built from it.
   history fresh_;
+  /// See `packages`, until the first event is on disk.
+  std::vector<std::string> fresh_packages_;
   std::string code_hash_;
 
   machine_phase machine_ = machine_phase::none;

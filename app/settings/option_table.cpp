@@ -171,6 +171,56 @@ std::vector<option> make_options() {
       [](s & x) -> auto& { return x.tls.certificate_lifetime; }, 1s,
       36'500 * day, "How long a new certificate is good"),
 
+    number(
+      "pool.max-workers", [](s & x) -> auto& { return x.pool.max_workers; }, 1,
+      100'000, "Worker processes, also those that start and stop"),
+    number(
+      "pool.max-starts",
+      [](s & x) -> auto& { return x.pool.max_starts_per_second; }, 1, many,
+      "Worker processes that are started in a second; others wait for their "
+      "turn"),
+    number(
+      "pool.max-waiting", [](s & x) -> auto& { return x.pool.max_waiting; }, 1,
+      many, "Requests that may wait for worker processes"),
+    size(
+      "pool.max-memory",
+      [](s & x) -> auto& { return x.pool.max_memory_bytes; }, 128 * mib,
+      1'024 * gib,
+      "Memory of one worker process; strategy.max-memory is the limit of its "
+      "script"),
+    duration(
+      "pool.spawn-timeout", [](s & x) -> auto& { return x.pool.spawn_timeout; },
+      100ms, day,
+      "How long a new worker may take until it is ready and has said who it "
+      "is"),
+    duration(
+      "pool.probe-timeout", [](s & x) -> auto& { return x.pool.probe_timeout; },
+      10ms, day,
+      "How long a worker that is found again may take to say who it is; all are "
+      "asked side by side"),
+    duration(
+      "pool.patience", [](s & x) -> auto& { return x.pool.patience; }, 2s, day,
+      "How long a worker that has something to do may say nothing"),
+    duration(
+      "pool.idle-timeout", [](s & x) -> auto& { return x.pool.idle_timeout; },
+      1s, 3'650 * day, "How long a worker is kept that nobody uses"),
+    duration(
+      "pool.orphan-timeout",
+      [](s & x) -> auto& { return x.pool.orphan_timeout; }, 1s, 3'650 * day,
+      "How long a worker waits for a node that has gone, before it ends"),
+    duration(
+      "pool.ask-patience", [](s & x) -> auto& { return x.pool.stop.ask; }, 0ms,
+      day, "How long a worker that is asked to end may take before SIGTERM"),
+    duration(
+      "pool.terminate-patience",
+      [](s & x) -> auto& { return x.pool.stop.terminate; }, 0ms, day,
+      "How long it may take from SIGTERM to SIGKILL"),
+    duration(
+      "pool.kill-patience", [](s & x) -> auto& { return x.pool.stop.kill; },
+      100ms, day,
+      "How long it may take from SIGKILL, before a stop is answered with an "
+      "error"),
+
     duration(
       "tick.interval", [](s & x) -> auto& { return x.tick.interval; }, 10ms,
       day, "From one beat of the node to the next"),

@@ -39,6 +39,8 @@ CAF_TEST(whatever differs in a request differs in its digest) {
   add(digest_of(spec));
   spec.packages = {"/a/b"};
   add(digest_of(spec));
+  spec.isolation = session_isolation::worker;
+  add(digest_of(spec));
   CAF_CHECK_EQUAL(digest_of(spec), digest_of(session_spec{spec}));
 
   std::vector<answer> answers{{"q-0", "x", {}}};
