@@ -16,9 +16,12 @@ constexpr auto version = "1.0.0";
 
 struct fixture {
   fixture()
-    : core({version, "nonce", "none",
+    : core({version,
+            "nonce",
+            "none",
             {[this] { return now++; }, [this] { return now++; }},
-            64 << 10, 1 << 20}) {
+            64 << 10,
+            1 << 20}) {
     // nop
   }
 
@@ -276,7 +279,8 @@ CAF_TEST(a history may come in pieces) {
   hello();
   auto start = start_of("return #require('m')");
   for (int i = 0; i < 3; ++i)
-    start.what.events.push_back({2, effect_event{"none", "", std::string(500, 'x'), ""}});
+    start.what.events.push_back(
+      {2, effect_event{"none", "", std::string(500, 'x'), ""}});
   auto frames = start_frames(start, 1'100);
   CAF_REQUIRE(frames);
   CAF_REQUIRE_GREATER(frames->size(), 1u);
@@ -294,8 +298,8 @@ CAF_TEST(a history may come in pieces) {
 
 CAF_TEST(pieces of a history are limited and forgotten with their node) {
   hello();
-  worker_history piece{{{1, effect_event{"x", "", std::string(60'000, 'x'), ""}}},
-                       {}};
+  worker_history piece{
+    {{1, effect_event{"x", "", std::string(60'000, 'x'), ""}}}, {}};
   int taken = 0;
   for (;; ++taken) {
     say(piece);

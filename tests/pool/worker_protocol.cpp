@@ -71,8 +71,11 @@ strategy_settings some_settings() {
 }
 
 worker_start some_start() {
-  return {{"s-1", some_events(), {{"aa", "return 1"}, {"bb", "-- \xE4\xFF"}},
-           12, {{"default", "k"}, {"other", "l"}}},
+  return {{"s-1",
+           some_events(),
+           {{"aa", "return 1"}, {"bb", "-- \xE4\xFF"}},
+           12,
+           {{"default", "k"}, {"other", "l"}}},
           some_settings()};
 }
 
@@ -121,11 +124,11 @@ CAF_TEST(requests arrive with every field) {
   CAF_CHECK(start.what.contended == wanted.what.contended);
   auto& x = start.settings;
   auto numbers = std::vector<std::uint64_t>{
-    x.slice_instructions, x.max_instructions,   x.max_unyielding,
-    x.max_crashes,        x.max_memory_bytes,   x.max_queries,
-    x.max_prompt_bytes,   x.max_result_bytes,   x.max_effects,
-    x.max_effect_bytes,   x.max_state_bytes,    x.max_stats_bytes,
-    x.max_source_bytes,   x.max_log_lines,      x.max_log_line_bytes};
+    x.slice_instructions, x.max_instructions, x.max_unyielding,
+    x.max_crashes,        x.max_memory_bytes, x.max_queries,
+    x.max_prompt_bytes,   x.max_result_bytes, x.max_effects,
+    x.max_effect_bytes,   x.max_state_bytes,  x.max_stats_bytes,
+    x.max_source_bytes,   x.max_log_lines,    x.max_log_line_bytes};
   for (std::size_t i = 0; i < numbers.size(); ++i)
     CAF_CHECK_EQUAL(numbers[i], i + 1);
   CAF_CHECK(x.packages == wanted.settings.packages);
@@ -133,8 +136,9 @@ CAF_TEST(requests arrive with every field) {
   CAF_CHECK(piece.events == some_events());
   check_sources(piece.sources, {{"aa", "x"}});
   for (auto& result :
-       {host_result{"text", 3, "a/b.lua", "why"}, host_result{std::nullopt, 0, {}, {}},
-        host_result{"", 1, {}, {}}, host_result{"\xFF\n", 2, {}, {}}})
+       {host_result{"text", 3, "a/b.lua", "why"},
+        host_result{std::nullopt, 0, {}, {}}, host_result{"", 1, {}, {}},
+        host_result{"\xFF\n", 2, {}, {}}})
     CAF_CHECK(sent(worker_resolve{result}).result == result);
   std::vector<answered_event> answers{{"q-3", "a", token_usage{1, 2}},
                                       {"q-4", "", std::nullopt}};
@@ -183,8 +187,7 @@ CAF_TEST(a step arrives with every field) {
   step.expectations = {{{"s", "k"}, 0}, {{"t", "l"}, 44}};
   step.sources = {{"aa", "one"}, {"bb", "\xFF"}};
   std::vector<decltype(step.end)> ends{
-    std::get<paused_event>(events[3].body),
-    done_event{"{\"a\":1}", "d", "{}"},
+    std::get<paused_event>(events[3].body), done_event{"{\"a\":1}", "d", "{}"},
     failed_event{"why", failure_kind::limit_exceeded, "d", "{}"}};
   for (auto& end : ends) {
     step.end = end;
@@ -254,9 +257,10 @@ CAF_TEST(what is no frame is refused with its cause) {
              "malformed request: 'hex' must have pairs of hexadecimal digits"},
          row{R"({"op":"answer","events":{}})",
              "malformed request: 'events' must be a list, not an object"},
-         row{R"({"op":"answer","events":[{"at":0,"event":"effect","kind":"x"}]})",
-             "malformed request: 'events' must hold none but of the kind "
-             "'answered'"},
+         row{
+           R"({"op":"answer","events":[{"at":0,"event":"effect","kind":"x"}]})",
+           "malformed request: 'events' must hold none but of the kind "
+           "'answered'"},
          row{R"({"op":"history","code":"x","events":[],"sources":[]})",
              "malformed request: 'code' stands beside no event that has one"},
        }) {
@@ -289,9 +293,8 @@ CAF_TEST(no bytes whatever make a reader throw) {
     auto frame = frames[random() % frames.size()];
     for (auto changes = random() % 8; changes-- > 0;) {
       auto at = random() % (frame.size() + 1);
-      auto byte = static_cast<char>(random() % 2 == 0
-                                      ? random()
-                                      : R"({}[]",:0-9.etfn\u)"[random() % 17]);
+      auto byte = static_cast<char>(
+        random() % 2 == 0 ? random() : R"({}[]",:0-9.etfn\u)"[random() % 17]);
       switch (random() % 3) {
         case 0:
           frame.insert(at, 1, byte);
@@ -355,8 +358,8 @@ CAF_TEST(a start of any size travels in frames of any size) {
 CAF_TEST(answers of any size travel in frames of any size) {
   std::vector<answered_event> answers;
   for (int i = 0; i < 20; ++i)
-    answers.push_back({"q-" + std::to_string(i), std::string(i * 10, 'a'),
-                       std::nullopt});
+    answers.push_back(
+      {"q-" + std::to_string(i), std::string(i * 10, 'a'), std::nullopt});
   for (std::size_t limit : {500, 1'000, 100'000}) {
     auto frames = answer_frames(answers, limit);
     CAF_REQUIRE(frames);

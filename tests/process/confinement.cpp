@@ -4,15 +4,16 @@
 
 #include "actors/process/confinement.hpp"
 
+#include "tests/support/real_child.hpp"
+#include "tests/support/suite.hpp"
+
 #include "actors/process/crash_handler.hpp"
 #include "actors/process/descriptor.hpp"
 #include "actors/process/landlock.hpp"
 #include "actors/strategy/local_host.hpp"
 
-#include "tests/support/real_child.hpp"
-#include "tests/support/suite.hpp"
-
 #include "messages/hash.hpp"
+#include "messages/ids.hpp"
 #include "messages/json.hpp"
 
 #include <spdlog/sinks/basic_file_sink.h>
@@ -35,6 +36,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -132,8 +134,8 @@ struct fixture {
 
 /// Asks for a new process as the C library does, but for its own bookkeeping.
 long clone_of(unsigned long flags) {
-  auto pid = ::syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr,
-                       nullptr);
+  auto pid
+    = ::syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
   if (pid == 0)
     ::_exit(0);
   return pid;
@@ -165,10 +167,9 @@ CAF_TEST(the kernel says what it gave) {
     auto calls = confine_calls(how, true);
     return files.value() + ", " + calls.value();
   });
-  CAF_CHECK_EQUAL(said.said, version > 0
-                               ? "landlock " + std::to_string(version)
-                                   + ", seccomp"
-                               : "no landlock, seccomp");
+  CAF_CHECK_EQUAL(said.said, version > 0 ? "landlock " + std::to_string(version)
+                                             + ", seccomp"
+                                         : "no landlock, seccomp");
 }
 
 CAF_TEST(a confined process starts no program) {
@@ -192,10 +193,9 @@ CAF_TEST(a confined process makes neither process nor thread) {
   CAF_CHECK_EQUAL(confined([] { return outcome(clone_of(0)); }), "EPERM");
   CAF_CHECK_EQUAL(confined([] { return outcome(clone_of(CLONE_VFORK)); }),
                   "EPERM");
-  CAF_CHECK_EQUAL(confined([] {
-                    return outcome(::syscall(SYS_clone3, nullptr, 0));
-                  }),
-                  "EPERM");
+  CAF_CHECK_EQUAL(
+    confined([] { return outcome(::syscall(SYS_clone3, nullptr, 0)); }),
+    "EPERM");
   CAF_CHECK_EQUAL(confined([] {
                     std::thread{[] {}}.detach();
                     return std::string{"ok"};
@@ -205,10 +205,9 @@ CAF_TEST(a confined process makes neither process nor thread) {
 
 CAF_TEST(a confined process gets no new socket and connects none) {
   for (auto family : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_ALG})
-    CAF_CHECK_EQUAL(confined([=] {
-                      return outcome(::socket(family, SOCK_STREAM, 0));
-                    }),
-                    "EPERM");
+    CAF_CHECK_EQUAL(
+      confined([=] { return outcome(::socket(family, SOCK_STREAM, 0)); }),
+      "EPERM");
   CAF_CHECK_EQUAL(confined([] {
                     int ends[2];
                     return outcome(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
@@ -229,8 +228,8 @@ CAF_TEST(a confined process accepts on its own socket only) {
   descriptor other{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)};
   name.sun_family = AF_UNIX;
   for (auto* socket : {&own, &other}) {
-    std::snprintf(name.sun_path, sizeof(name.sun_path), "%s/%d",
-                  folder.c_str(), socket->get());
+    std::snprintf(name.sun_path, sizeof(name.sun_path), "%s/%d", folder.c_str(),
+                  socket->get());
     CAF_REQUIRE_EQUAL(::bind(socket->get(),
                              reinterpret_cast<const sockaddr*>(&name),
                              sizeof(name)),
@@ -248,39 +247,34 @@ CAF_TEST(a confined process accepts on its own socket only) {
 }
 
 CAF_TEST(a confined process opens and changes no file) {
-  for (auto flags : {O_RDONLY, O_WRONLY, O_WRONLY | O_TRUNC,
-                     O_RDWR | O_CREAT, O_RDONLY | O_DIRECTORY})
-    CAF_CHECK_EQUAL(confined([=] {
-                      return outcome(::open("/etc/passwd", flags, 0600));
-                    }),
-                    "EPERM");
+  for (auto flags : {O_RDONLY, O_WRONLY, O_WRONLY | O_TRUNC, O_RDWR | O_CREAT,
+                     O_RDONLY | O_DIRECTORY})
+    CAF_CHECK_EQUAL(
+      confined([=] { return outcome(::open("/etc/passwd", flags, 0600)); }),
+      "EPERM");
   auto file = folder + "/file";
-  CAF_CHECK_EQUAL(confined([&] { return outcome(::truncate(file.c_str(), 0)); }),
-                  "EPERM");
-  CAF_CHECK_EQUAL(confined([&] { return outcome(::chmod(file.c_str(), 0777)); }),
-                  "EPERM");
-  CAF_CHECK_EQUAL(confined([&] {
-                    return outcome(::rename(file.c_str(), "/tmp/elsewhere"));
-                  }),
-                  "EPERM");
+  CAF_CHECK_EQUAL(
+    confined([&] { return outcome(::truncate(file.c_str(), 0)); }), "EPERM");
+  CAF_CHECK_EQUAL(
+    confined([&] { return outcome(::chmod(file.c_str(), 0777)); }), "EPERM");
+  CAF_CHECK_EQUAL(
+    confined([&] { return outcome(::rename(file.c_str(), "/tmp/elsewhere")); }),
+    "EPERM");
   // Landlock alone.
   CAF_REQUIRE_GREATER_OR_EQUAL(landlock_version(), 3);
-  CAF_CHECK_EQUAL(half_confined([] {
-                    return outcome(::open("/etc/passwd", O_RDONLY));
-                  }),
-                  "EACCES");
-  CAF_CHECK_EQUAL(half_confined([&] {
-                    return outcome(::truncate(file.c_str(), 0));
-                  }),
-                  "EACCES");
+  CAF_CHECK_EQUAL(
+    half_confined([] { return outcome(::open("/etc/passwd", O_RDONLY)); }),
+    "EACCES");
+  CAF_CHECK_EQUAL(
+    half_confined([&] { return outcome(::truncate(file.c_str(), 0)); }),
+    "EACCES");
   CAF_CHECK_EQUAL(std::filesystem::file_size(file), 4u);
 }
 
 CAF_TEST(a confined process takes away what is in the folder of its socket) {
-  CAF_CHECK_EQUAL(confined([&] {
-                    return outcome(::unlink((folder + "/file").c_str()));
-                  }),
-                  "EACCES");
+  CAF_CHECK_EQUAL(
+    confined([&] { return outcome(::unlink((folder + "/file").c_str())); }),
+    "EACCES");
   auto own = how.socket_folder + "/own";
   CAF_CHECK_EQUAL(confined([&] { return outcome(::unlink(own.c_str())); }),
                   "ok");
@@ -299,33 +293,29 @@ CAF_TEST(a confined process reaches no other process) {
   auto pid = victim.pid();
   CAF_CHECK_EQUAL(confined([=] { return outcome(::kill(pid, SIGTERM)); }),
                   "EPERM");
+  CAF_CHECK_EQUAL(
+    confined([=] { return outcome(::syscall(SYS_tgkill, pid, pid, SIGTERM)); }),
+    "EPERM");
+  CAF_CHECK_EQUAL(
+    confined(
+      [=] { return outcome(::ptrace(PTRACE_ATTACH, pid, nullptr, nullptr)); }),
+    "EPERM");
   CAF_CHECK_EQUAL(confined([=] {
-                    return outcome(::syscall(SYS_tgkill, pid, pid, SIGTERM));
-                  }),
-                  "EPERM");
-  CAF_CHECK_EQUAL(confined([=] {
-                    return outcome(
-                      ::ptrace(PTRACE_ATTACH, pid, nullptr, nullptr));
-                  }),
-                  "EPERM");
-  CAF_CHECK_EQUAL(confined([=] {
-                    return outcome(
-                      ::syscall(SYS_process_vm_readv, pid, nullptr, 0, nullptr,
-                                0, 0));
+                    return outcome(::syscall(SYS_process_vm_readv, pid, nullptr,
+                                             0, nullptr, 0, 0));
                   }),
                   "EPERM");
   if (landlock_version() >= 6)
-    CAF_CHECK_EQUAL(half_confined([=] { return outcome(::kill(pid, SIGTERM)); }),
-                    "EPERM");
+    CAF_CHECK_EQUAL(
+      half_confined([=] { return outcome(::kill(pid, SIGTERM)); }), "EPERM");
   // It has heard none of them.
   victim.call_itself("unharmed");
 }
 
 CAF_TEST(a confined process gets no more rights nor makes memory code) {
-  CAF_CHECK_EQUAL(confined([] {
-                    return outcome(::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
-                  }),
-                  "EPERM");
+  CAF_CHECK_EQUAL(
+    confined([] { return outcome(::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)); }),
+    "EPERM");
   CAF_CHECK_EQUAL(confined([] {
                     auto* page = ::mmap(nullptr, 4'096, PROT_READ | PROT_EXEC,
                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -339,11 +329,10 @@ CAF_TEST(a confined process gets no more rights nor makes memory code) {
                       ::mprotect(page, 4'096, PROT_READ | PROT_EXEC));
                   }),
                   "EPERM");
-  CAF_CHECK_EQUAL(half_confined([] {
-                    return std::to_string(
-                      ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
-                  }),
-                  "1");
+  CAF_CHECK_EQUAL(
+    half_confined(
+      [] { return std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)); }),
+    "1");
   CAF_CHECK_EQUAL(half_confined([] {
                     rlimit limit{};
                     ::getrlimit(RLIMIT_CORE, &limit);
@@ -414,21 +403,21 @@ CAF_TEST(scripts and JSON and the log work under confinement) {
     local_host host{settings, env};
     session_spec spec;
     spec.ctx = "{}";
-    spec.code = "local ok, e = pcall(error, 'x')"
-                "local n = 0 for w in ('a b c'):gmatch('%a') do n = n + 1 end"
+    spec.code = "local ok, e = pcall(error, 'x') "
+                "local n = 0 for w in ('a b c'):gmatch('%a') do n = n + 1 end "
                 "local t = {} for i = 1, 1000 do t[i] = ('y'):rep(i) end "
-                "table.sort(t)"
+                "table.sort(t) "
                 "return alc.json_decode('[1.5]')[1] + n + #t[1000]"
                 " + (os.time() > 1 and 1 or 0) + math.floor(2.5)";
-    host.start({"s-1",
-                {{1, spawned_event{spec, "00112233445566778899aabbccddeeff",
-                                   ""}}},
-                {},
-                0,
-                {}});
+    host.start(
+      {"s-1",
+       {{1, spawned_event{spec, "00112233445566778899aabbccddeeff", ""}}},
+       {},
+       0,
+       {}});
     for (int slices = 0; slices < 100; ++slices) {
       auto report = host.advance();
-      if (auto* call = std::get_if<host_call>(&report))
+      if (std::holds_alternative<host_call>(report))
         host.resolve({});
       if (auto* step = std::get_if<strategy_step>(&report)) {
         log.info("after");
@@ -449,13 +438,13 @@ CAF_TEST(scripts and JSON and the log work under confinement) {
 
 CAF_TEST(a crash under confinement leaves its note where it can) {
   auto notes = folder + "/notes";
+  auto session = make_session_id(1, {2, 3});
   auto end = in_child([&]() -> std::string {
     auto file = ::open(notes.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     note_crashes_to(file);
     if (!confine_files(how) || !confine_calls(how, true))
       return "not confined";
-    std::string id = "s-1";
-    running_script here{id, 3};
+    running_script here{session, 3};
     ::raise(SIGSEGV);
     return "alive";
   });
@@ -464,8 +453,8 @@ CAF_TEST(a crash under confinement leaves its note where it can) {
   std::ifstream in{notes};
   std::string text{std::istreambuf_iterator<char>{in}, {}};
   crash_notes read{text};
-  CAF_CHECK_EQUAL(read.deaths("s-1", 3), 1u);
-  CAF_CHECK_EQUAL(read.signal("s-1"), SIGSEGV);
+  CAF_CHECK_EQUAL(read.deaths(session, 3), 1u);
+  CAF_CHECK_EQUAL(read.signal(session), SIGSEGV);
 }
 
 CAF_TEST(rules for paths allow what they say and nothing beside) {
@@ -474,17 +463,18 @@ CAF_TEST(rules for paths allow what they say and nothing beside) {
     fs::create_directory(folder + name);
   for (auto* name : {"/in/a", "/in/deep/a", "/out/a"})
     std::ofstream{folder + name} << "text";
-  auto under = [&](std::vector<path_rule> rules,
-                   const std::function<std::string()>& f) {
-    return in_child([&] {
-             auto done = restrict_thread({std::move(rules)});
-             return done ? f() : done.error().message;
-           })
-      .said;
-  };
+  auto under
+    = [&](std::vector<path_rule> rules, const std::function<std::string()>& f) {
+        return in_child([&] {
+                 auto done = restrict_thread({std::move(rules)});
+                 return done ? f() : done.error().message;
+               })
+          .said;
+      };
   auto open_of = [&](const std::string& name, int flags) {
-    return
-      [=, this] { return outcome(::open((folder + name).c_str(), flags, 0600)); };
+    return [=, this] {
+      return outcome(::open((folder + name).c_str(), flags, 0600));
+    };
   };
   path_rule reads{folder + "/in", path_rights::read};
   path_rule writes{folder + "/in", path_rights::read | path_rights::write};
@@ -494,23 +484,26 @@ CAF_TEST(rules for paths allow what they say and nothing beside) {
   CAF_CHECK_EQUAL(under({reads}, open_of("/in/a", O_RDONLY | O_TRUNC)),
                   "EACCES");
   CAF_CHECK_EQUAL(under({reads}, open_of("/out/a", O_RDONLY)), "EACCES");
-  CAF_CHECK_EQUAL(under({reads}, [] {
-                    return outcome(::execl("/bin/true", "true", nullptr));
-                  }),
-                  "EACCES");
+  CAF_CHECK_EQUAL(
+    under({reads},
+          [] { return outcome(::execl("/bin/true", "true", nullptr)); }),
+    "EACCES");
   CAF_CHECK_EQUAL(under({writes}, open_of("/in/deep/new", O_RDWR | O_CREAT)),
                   "ok");
   CAF_CHECK_EQUAL(under({writes}, open_of("/in/a", O_RDWR | O_TRUNC)), "ok");
-  CAF_CHECK_EQUAL(under({writes}, [&] {
-                    return outcome(::rename((folder + "/in/a").c_str(),
-                                            (folder + "/in/deep/b").c_str()));
-                  }),
+  CAF_CHECK_EQUAL(under({writes},
+                        [&] {
+                          return outcome(
+                            ::rename((folder + "/in/a").c_str(),
+                                     (folder + "/in/deep/b").c_str()));
+                        }),
                   "ok");
-  CAF_CHECK_EQUAL(under({writes}, [&] {
-                    return outcome(
-                      ::rename((folder + "/in/deep/b").c_str(),
-                               (folder + "/out/b").c_str()));
-                  }),
+  CAF_CHECK_EQUAL(under({writes},
+                        [&] {
+                          return outcome(
+                            ::rename((folder + "/in/deep/b").c_str(),
+                                     (folder + "/out/b").c_str()));
+                        }),
                   "EACCES");
   std::ofstream{folder + "/in/a"} << "text";
   CAF_CHECK_EQUAL(under({one}, open_of("/in/a", O_RDWR)), "ok");
