@@ -289,7 +289,7 @@ CAF_TEST(a session gets a worker that waits before a new one) {
   CAF_CHECK(leased("s-2").sid != sid);
 }
 
-CAF_TEST(a worker that waits stays nobody's if the disk refuses) {
+CAF_TEST(a worker that waits stays free if the disk refuses) {
   begin();
   auto sid = spawned();
   auto t = take("s-1");
