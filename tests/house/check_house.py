@@ -70,6 +70,8 @@ def may_include(file, name):
     if to[0] != "actors":
         return False
     family = file.parts[1]
+    if family == "pool" and to[1] == "strategy":
+        return True  # a worker is a process that runs strategies
     return family == "node" or to[1] in ("process", family)
 
 
