@@ -164,7 +164,8 @@ void arm(registry_pointer self) {
   st.timer_ns = limit;
   auto left = std::max<std::int64_t>(*limit - st.parts->env.steady_ns(), 0);
   // Rounded up: a timer that is early would have to be set again.
-  self->delayed_send(self, std::chrono::milliseconds(left / 1'000'000 + 1),
+  self->delayed_send(self,
+                     std::chrono::milliseconds((left + 999'999) / 1'000'000),
                      expire_atom::value, ++st.timer_number);
 }
 

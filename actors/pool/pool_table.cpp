@@ -398,7 +398,9 @@ pool::effects pool_table::saved(const expected<void>& result) {
   unsaved_ = !result;
   for (auto& sid : done.workers) {
     auto* w = find_live(sid);
-    if (!w || (w->at != stage::intending && w->at != stage::recording))
+    // It may have come to wait for another write since.
+    if (!w || w->written_by != writes_
+        || (w->at != stage::intending && w->at != stage::recording))
       continue;
     if (result)
       recorded(*w);
@@ -415,6 +417,7 @@ void pool_table::write_if_due() {
     return;
   dirty_ = unsaved_ = false;
   writing_ = true;
+  ++writes_;
   out_ = std::exchange(next_, {});
   emit(pool::save{document()});
 }
@@ -519,6 +522,7 @@ void pool_table::change(worker& w) {
 void pool_table::record(worker& w, stage at) {
   change(w);
   next_.workers.push_back(w.record.sid);
+  w.written_by = writes_ + 1;
   move_to(w, at);
 }
 

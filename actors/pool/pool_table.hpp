@@ -212,6 +212,8 @@ private:
     /// When its start has had its time.
     std::int64_t start_limit_ns = 0;
     std::int64_t unused_since_ns = 0;
+    /// The write of the document that it waits for.
+    std::uint64_t written_by = 0;
     stop_ladder ladder{stop_patience{}};
     /// Why it ends.
     std::optional<failure> why;
@@ -433,6 +435,8 @@ private:
   bool dirty_ = false;
   /// Whether a write is out.
   bool writing_ = false;
+  /// Writes that were begun.
+  std::uint64_t writes_ = 0;
   /// Whether the last one failed, and nothing has changed since.
   bool unsaved_ = false;
   /// Those who wait for the write that is out, and for the next one.

@@ -351,6 +351,7 @@ void pool_table::greet_found(worker& w, const worker_greeting& greeting) {
   w.is_greeted = true;
   w.is_mismatched = greeting.version != settings_.version;
   w.standing = greeting.standing;
+  w.is_fresh = !greeting.standing.session_id;
   if (w.record.version != greeting.version || w.record.who != w.who
       || w.record.session != greeting.standing.session_id) {
     w.record.version = greeting.version;

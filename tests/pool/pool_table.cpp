@@ -819,7 +819,7 @@ CAF_TEST(
   processes.scripts.push_back({{}, std::nullopt, obedience::ends});
   auto never = spawn();
   run();
-  auto waits = take("s-1");
+  auto waits = take("s-3");
   perform(table->shut_down(++tickets));
   auto done = tickets;
   CAF_CHECK_EQUAL(refusal(never).code, errc::shutting_down);
