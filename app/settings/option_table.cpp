@@ -183,9 +183,8 @@ std::vector<option> make_options() {
       "pool.max-waiting", [](s & x) -> auto& { return x.pool.max_waiting; }, 1,
       many, "Requests that may wait for worker processes"),
     size(
-      "pool.max-memory",
-      [](s & x) -> auto& { return x.pool.max_memory_bytes; }, 128 * mib,
-      1'024 * gib,
+      "pool.max-memory", [](s & x) -> auto& { return x.pool.max_memory_bytes; },
+      128 * mib, 1'024 * gib,
       "Memory of one worker process; strategy.max-memory is the limit of its "
       "script"),
     duration(
@@ -196,7 +195,8 @@ std::vector<option> make_options() {
     duration(
       "pool.probe-timeout", [](s & x) -> auto& { return x.pool.probe_timeout; },
       10ms, day,
-      "How long a worker that is found again may take to say who it is; all are "
+      "How long a worker that is found again may take to say who it is; all "
+      "are "
       "asked side by side"),
     duration(
       "pool.patience", [](s & x) -> auto& { return x.pool.patience; }, 2s, day,

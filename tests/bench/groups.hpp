@@ -20,6 +20,9 @@ struct group {
 /// What clients get that are in other processes, over TLS, next to gRPC.
 [[nodiscard]] group remote(const options& how);
 
+/// Sessions in workers next to those in the node, and the roll of many workers.
+[[nodiscard]] group pool(const options& how);
+
 /// How quickly recorded answers are replayed.
 [[nodiscard]] group replay(const options& how);
 

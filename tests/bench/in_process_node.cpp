@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <muster_version.hpp>
 #include <stdexcept>
 
 #include <stdlib.h>
@@ -33,14 +34,17 @@ in_process_node::in_process_node(const std::string& directory,
     throw std::runtime_error{disk.error().message};
   parts->disk = std::move(*disk);
   parts->settings = std::move(settings);
+  auto& pool = parts->settings.pool;
+  pool.folder = directory + "/pool";
+  pool.version = version;
+  pool.program = MUSTER_PROGRAM;
   auto loop = io_loop::open();
   if (!loop)
     throw std::runtime_error{loop.error().message};
-  auto processes
-    = system_processes::open(2 * parts->settings.pool.max_workers, *loop);
+  auto processes = system_processes::open(2 * pool.max_workers, *loop);
   if (!processes)
     throw std::runtime_error{processes.error().message};
-  parts->pool = system_pool_parts(parts->settings.pool);
+  parts->pool = system_pool_parts(pool);
   parts->pool.processes = std::move(*processes);
   parts->pool.sockets = std::make_shared<system_sockets>(*loop);
   system_ = std::make_unique<caf::actor_system>(config_);
