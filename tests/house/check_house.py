@@ -5,7 +5,8 @@
 Usage: check_house.py SOURCE_DIR
 
 - An include goes down only: app -> actors -> messages. A family of actors
-  includes messages, actors/process and itself; the node may include all.
+  includes messages, actors/process and itself; the node may include all, and
+  the process of a worker, in actors/pool, actors/strategy.
 - A pure core reaches no header of the actor framework, however indirectly.
 - Every source says its licence in its first two lines.
 """
@@ -70,8 +71,9 @@ def may_include(file, name):
     if to[0] != "actors":
         return False
     family = file.parts[1]
-    if family == "pool" and to[1] == "strategy":
-        return True  # a worker is a process that runs strategies
+    # A worker process is a strategy with a socket.
+    if family == "pool" and file.name.startswith("worker_") and to[1] == "strategy":
+        return True
     return family == "node" or to[1] in ("process", family)
 
 
