@@ -88,7 +88,8 @@ struct model : table_bench {
       require(!worker.standing.session_id, "a worker has a session already");
     // What is said is on disk.
     auto is_there = false;
-    for (auto& entry : json::parse(disk)["sessions"])
+    auto written = document();
+    for (auto& entry : written["sessions"])
       is_there |= entry["sid"] == sid && entry["session"] == session;
     require(is_there, "a lease is not on disk");
     given[sid] = session;
