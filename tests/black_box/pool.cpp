@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Worker processes as those see them who run a node: what the verbs say, who
+// is found again after a kill, and that nothing is left behind.
+
+#define CAF_SUITE black_box.pool
+
+#include "tests/black_box/calls.hpp"
+#include "tests/black_box/command_line.hpp"
+#include "tests/black_box/pool_box.hpp"
+#include "tests/support/suite.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include <signal.h>
+#include <sys/stat.h>
+
+using namespace muster;
+using namespace muster::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr const char* fields_of_a_worker
+  = "cpu_ms created_at pid rss_bytes session sid sock state version";
+
+/// Two questions, the second one behind the answer to the first, and a count of
+/// how often a session came that far.
+constexpr const char* ask_twice = R"lua(
+local first = alc.llm("first")
+alc.state.incr("asked twice")
+return first .. alc.llm("behind " .. first)
+)lua";
+
+/// A session in a worker, which must come to a pause.
+std::string paused_in_worker(black_box& box, const char* code) {
+  auto document = box.run_script(code, {"--in", "worker"});
+  if (document.value("status", "") != "needs_response")
+    throw std::runtime_error{"the session does not pause: " + document.dump()};
+  return document["session_id"];
+}
+
+/// Feeds a session that must take it.
+json fed(black_box& box, const std::string& id, const std::string& text) {
+  auto result = box.run_json({"session", "feed", id, text});
+  if (result.code != 0)
+    throw std::runtime_error{"the answer is not taken: " + result.err};
+  return result.document();
+}
+
+/// What a session was asked and answered: must be these, each once.
+void check_transcript(black_box& box, const std::string& id,
+                      const json& expected) {
+  auto text = (*box.connect())->transcript(id, patience);
+  CAF_REQUIRE(text);
+  auto told = json::array();
+  for (auto& round : json::parse(*text))
+    told.push_back({round["prompt"], round["response"]});
+  CAF_CHECK_EQUAL(told.dump(), expected.dump());
+}
+
+void check_nothing_left(pool_box& box) {
+  if (!eventually([&] { return box.leftovers().empty(); }))
+    for (auto& what : box.leftovers())
+      CAF_ERROR("left: " << what);
+}
+
+/// What a node had of the system is what it has at most now.
+void check_settles(pool_box& box, const footprint& before) {
+  auto now = before;
+  if (!eventually([&] {
+        now = box.settled();
+        return now.descriptors <= before.descriptors
+               && now.threads <= before.threads
+               && now.children <= before.children;
+      }))
+    CAF_ERROR("it had " << to_string(before) << ", and now " << to_string(now));
+}
+
+std::string status_field(pid_t pid, const std::string& name) {
+  std::ifstream in{fmt::format("/proc/{}/status", pid)};
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(name + ":\t"))
+      return line.substr(name.size() + 2);
+  return "absent";
+}
+
+} // namespace
+
+// -- lives of workers ---------------------------------------------------------
+
+CAF_TEST(C04 ten sessions end though three workers and the node are killed) {
+  pool_box box;
+  box.require_start();
+  auto before = box.settled();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 10; ++i) {
+    ids.push_back(paused_in_worker(box, ask_twice));
+    CAF_CHECK_EQUAL(fed(box, ids.back(), "x")["prompt"], "behind x");
+  }
+  auto pid_of = [&](const std::string& id) {
+    return box.worker_of(id).value("pid", 0);
+  };
+  std::map<std::string, pid_t> pids;
+  for (auto& id : ids)
+    pids[id] = pid_of(id);
+  CAF_CHECK_EQUAL(box.processes().size(), 10u);
+  for (int i = 0; i < 3; ++i)
+    box.end_process(pids[ids[static_cast<std::size_t>(i)]]);
+  box.kill();
+  box.require_start();
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    CAF_CHECK_EQUAL(pid_of(ids[i]), i < 3 ? 0 : pids[ids[i]]);
+  CAF_CHECK_EQUAL(box.processes().size(), 7u);
+  for (auto& id : ids) {
+    CAF_CHECK_EQUAL(fed(box, id, "y")["result"], "xy");
+    check_transcript(box, id, {{"first", "x"}, {"behind x", "y"}});
+  }
+  CAF_CHECK_EQUAL(box.run({"state", "get", "asked twice"}).out, "10.0\n");
+  check_nothing_left(box);
+  check_settles(box, before);
+  CAF_CHECK_EQUAL(box.stop().code, 0);
+}
+
+CAF_TEST(C06 a worker goes with its session however that ends) {
+  pool_box box;
+  box.require_start();
+  auto ended = paused_in_worker(box, ask);
+  auto failed = paused_in_worker(box, "alc.llm('q') error('no')");
+  auto cancelled = paused_in_worker(box, ask);
+  CAF_CHECK_EQUAL(box.workers().size(), 3u);
+  CAF_CHECK_EQUAL(fed(box, ended, "x")["status"], "completed");
+  CAF_CHECK_EQUAL(box.run({"session", "feed", failed, "x"}).code, 1);
+  CAF_CHECK_EQUAL(box.run({"session", "cancel", cancelled}).code, 0);
+  check_nothing_left(box);
+}
+
+CAF_TEST(C07 a batch is answered one by one in a worker) {
+  pool_box box;
+  box.require_start();
+  auto id = paused_in_worker(
+    box, "return alc.parallel({'a', 'b'}, function(x) return x end)");
+  auto first = box.run_json({"session", "feed", id, "--query", "q-1", "two"});
+  CAF_CHECK_EQUAL(first.document()["status"], "accepted");
+  // N13: the sole query that is left is meant.
+  CAF_CHECK_EQUAL(fed(box, id, "one")["result"].dump(), R"(["one","two"])");
+  check_nothing_left(box);
+}
+
+CAF_TEST(an ordered stop leaves workers with sessions and those that wait) {
+  pool_box box;
+  box.require_start();
+  auto id = paused_in_worker(box, ask);
+  box.spawn_workers(1);
+  auto before = box.processes();
+  CAF_CHECK_EQUAL(before.size(), 2u);
+  CAF_CHECK_EQUAL(box.stop().code, 0);
+  CAF_CHECK(box.processes() == before);
+  box.require_start();
+  CAF_CHECK_EQUAL(box.workers().size(), 2u);
+  CAF_CHECK(box.processes() == before);
+  CAF_CHECK_EQUAL(fed(box, id, "x")["result"], "x");
+  CAF_CHECK_EQUAL(box.workers().size(), 1u);
+}
+
+CAF_TEST(a session takes a worker that waits for one) {
+  pool_box box;
+  box.require_start();
+  box.spawn_workers(1);
+  auto before = box.processes();
+  auto id = paused_in_worker(box, ask);
+  CAF_CHECK(box.processes() == before);
+  CAF_CHECK_EQUAL(box.worker_of(id)["pid"], *before.begin());
+}
+
+CAF_TEST(a worker is confined) {
+  pool_box box;
+  box.require_start();
+  std::ignore = paused_in_worker(box, ask);
+  box.spawn_workers(1);
+  auto all = box.processes();
+  CAF_CHECK_EQUAL(all.size(), 2u);
+  for (auto pid : all) {
+    CAF_CHECK_EQUAL(status_field(pid, "Seccomp"), "2");
+    CAF_CHECK_EQUAL(status_field(pid, "NoNewPrivs"), "1");
+  }
+  // L14: nobody else comes near.
+  struct stat folder {};
+  CAF_REQUIRE_EQUAL(::stat(box.pool_folder().c_str(), &folder), 0);
+  CAF_CHECK_EQUAL(folder.st_mode & 07777, 0700u);
+  for (auto& file : std::filesystem::directory_iterator{box.pool_folder()}) {
+    struct stat found {};
+    CAF_REQUIRE_EQUAL(::stat(file.path().c_str(), &found), 0);
+    CAF_CHECK_EQUAL(found.st_mode & 07777, 0600u);
+  }
+}
+
+CAF_TEST(200 workers at once are started and stopped) {
+  pool_box box;
+  box.require_start({"--pool.max-starts", "1000"});
+  auto before = box.settled();
+  constexpr int client_count = 20;
+  std::vector<std::future<void>> clients;
+  for (int i = 0; i < client_count; ++i)
+    clients.push_back(in_background([&] { box.spawn_workers(10); }));
+  for (auto& client : clients)
+    result_of(client);
+  auto all = box.processes();
+  CAF_CHECK_EQUAL(all.size(), 200u);
+  auto listed = (*box.connect())->pool_list(patience);
+  CAF_REQUIRE(listed);
+  std::set<pid_t> pids;
+  for (auto& worker : *listed) {
+    CAF_CHECK_EQUAL(worker.phase, worker_phase::idle);
+    pids.insert(worker.pid);
+  }
+  CAF_CHECK(pids == all);
+  auto reply = (*box.connect())->pool_stop({}, patience);
+  CAF_REQUIRE(reply);
+  CAF_CHECK_EQUAL(reply->stopped.size(), 200u);
+  CAF_CHECK_EQUAL(reply->errors.size(), 0u);
+  // What was confirmed needs no wait.
+  CAF_CHECK_EQUAL(box.leftovers().size(), 0u);
+  check_settles(box, before);
+}
+
+// -- the verbs ----------------------------------------------------------------
+
+CAF_TEST(the verbs of the pool print one document each) {
+  pool_box box;
+  box.require_start();
+  CAF_CHECK_EQUAL(only_document(box.run_json({"pool", "list"}).out).dump(),
+                  R"({"workers":[]})");
+  auto spawned = box.run_json({"pool", "spawn"});
+  CAF_CHECK_EQUAL(spawned.code, 0);
+  auto worker = only_document(spawned.out);
+  CAF_CHECK_EQUAL(fields_of(worker), fields_of_a_worker);
+  CAF_CHECK_EQUAL(worker["state"], "idle");
+  CAF_CHECK(worker["session"].is_null());
+  auto id = paused_in_worker(box, ask);
+  auto listed = only_document(box.run_json({"pool", "list"}).out);
+  CAF_CHECK_EQUAL(fields_of(listed), "workers");
+  CAF_REQUIRE_EQUAL(listed["workers"].size(), 1u);
+  auto& busy = listed["workers"][0];
+  CAF_CHECK_EQUAL(fields_of(busy), fields_of_a_worker);
+  for (auto* same : {"sid", "pid", "sock", "version", "created_at"})
+    CAF_CHECK_EQUAL(busy[same], worker[same]);
+  CAF_CHECK_EQUAL(busy["state"], "busy");
+  CAF_CHECK_EQUAL(busy["session"], id);
+  CAF_CHECK(busy["rss_bytes"].get<std::uint64_t>() > 1 << 20);
+  CAF_CHECK(busy["cpu_ms"].is_number_unsigned());
+  CAF_CHECK_EQUAL(busy["version"], box.run_json({"version"}).document()["version"]);
+  auto removed = box.run_json({"pool", "gc"});
+  CAF_CHECK_EQUAL(only_document(removed.out).dump(), R"({"removed":[]})");
+  auto stopped = box.run_json({"pool", "stop"});
+  CAF_CHECK_EQUAL(stopped.code, 0);
+  CAF_CHECK_EQUAL(
+    only_document(stopped.out).dump(),
+    fmt::format(R"({{"errors":[],"stopped":["{}"]}})",
+                worker["sid"].get<std::string>()));
+}
+
+CAF_TEST(the same request for a worker starts one) {
+  pool_box box;
+  box.require_start();
+  auto first = box.run_json({"pool", "spawn", "--request-id", "mine"});
+  auto second = box.run_json({"pool", "spawn", "--request-id", "mine"});
+  CAF_CHECK_EQUAL(first.document()["sid"], second.document()["sid"]);
+  CAF_CHECK_EQUAL(box.processes().size(), 1u);
+  box.kill();
+  box.require_start();
+  auto third = box.run_json({"pool", "spawn", "--request-id", "mine"});
+  CAF_CHECK_EQUAL(first.document()["sid"], third.document()["sid"]);
+  CAF_CHECK_EQUAL(box.processes().size(), 1u);
+}
+
+CAF_TEST(a run in a worker is answered by a program) {
+  pool_box box;
+  box.require_start();
+  auto script = box.folder.write("script.lua", ask_twice);
+  auto result = box.run_json(
+    {"run", script, "--in", "worker", "--answer", "tr a-z A-Z"});
+  CAF_CHECK_EQUAL(result.code, 0);
+  CAF_CHECK_EQUAL(only_document(result.out)["result"], "FIRSTBEHIND FIRST");
+  auto failing = box.folder.write("failing.lua", "error('no')");
+  auto failed = box.run_json({"run", failing, "--in", "worker"});
+  CAF_CHECK_EQUAL(failed.code, 1);
+  CAF_CHECK_EQUAL(only_document(failed.out)["status"], "error");
+  check_nothing_left(box);
+}
+
+CAF_TEST(the state directory of a pool is not too long for its sockets) {
+  pool_box box;
+  box.require_start({"--state-dir", box.folder.path() + "/" + std::string(90, 'x')});
+  auto options = box.options();
+  auto address = fmt::format("127.0.0.1:{}", box.ready().at("port").get<int>());
+  program_options there;
+  there.variables["MUSTER_STATE_DIR"] = box.ready().at("state_dir");
+  auto result = box.run_json({"pool", "spawn"}, there);
+  CAF_CHECK_EQUAL(result.code, 2);
+  CAF_CHECK_EQUAL(result.error_code(), "invalid_argument");
+  CAF_CHECK(contains(result.err, "--state-dir"));
+}
+
+CAF_TEST(C10 a worker is stopped by a part of its id and its session goes on) {
+  pool_box box;
+  box.require_start();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 3; ++i) {
+    ids.push_back(paused_in_worker(box, ask_twice));
+    std::ignore = fed(box, ids.back(), "x");
+  }
+  auto sid = box.worker_of(ids[0])["sid"].get<std::string>();
+  auto some = box.run_json({"pool", "stop", "p-"});
+  CAF_CHECK_EQUAL(some.error_code(), "ambiguous");
+  CAF_CHECK_EQUAL(box.workers().size(), 3u);
+  for (auto* unknown : {"p-0", "nobody", "0", "-1"}) {
+    auto none = box.run_json({"pool", "stop", "--", unknown});
+    CAF_CHECK_EQUAL(none.code, 3);
+    CAF_CHECK_EQUAL(none.error_code(), "not_found");
+    CAF_CHECK(contains(none.err, unknown));
+  }
+  auto one = box.run_json({"pool", "stop", sid.substr(0, sid.size() - 3)});
+  CAF_CHECK_EQUAL(one.code, 0);
+  CAF_CHECK_EQUAL(one.document()["stopped"].dump(), json::array({sid}).dump());
+  CAF_CHECK(!box.workers().contains(sid));
+  CAF_CHECK_EQUAL(box.processes().size(), 2u);
+  auto all = box.run_json({"pool", "stop"});
+  CAF_CHECK_EQUAL(all.document()["stopped"].size(), 2u);
+  CAF_CHECK_EQUAL(box.leftovers().size(), 0u);
+  for (auto& id : ids) {
+    CAF_CHECK_EQUAL(show(box, id)["status"], "needs_response");
+    CAF_CHECK_EQUAL(fed(box, id, "y")["result"], "xy");
+    check_transcript(box, id, {{"first", "x"}, {"behind x", "y"}});
+  }
+  check_nothing_left(box);
+}
+
+CAF_TEST(workers above the limit are refused) {
+  pool_box box;
+  box.require_start({"--pool.max-workers", "2"});
+  box.spawn_workers(2);
+  auto third = box.run_json({"pool", "spawn"});
+  CAF_CHECK_EQUAL(third.error_code(), "overloaded");
+  CAF_CHECK(contains(third.err, "pool.max-workers"));
+  // Those that wait are of use all the same.
+  std::ignore = paused_in_worker(box, ask);
+  CAF_CHECK_EQUAL(box.processes().size(), 2u);
+}
+
+// -- a document that is broken ------------------------------------------------
+
+CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
+  for (std::string text :
+       {"{", "[]", "\xff\xfe", R"({"sessions":[{"sid":7}]})",
+        R"({"sessions":{}})", R"({"sessions":[{"sid":"p-1","pid":"7"}]})"}) {
+    CAF_MESSAGE(text);
+    pool_box box;
+    box.require_start();
+    auto id = paused_in_worker(box, ask);
+    CAF_CHECK_EQUAL(box.stop().code, 0);
+    auto whole = box.document_text();
+    box.write_document(text);
+    box.require_start();
+    for (std::vector<std::string> verb :
+         {std::vector<std::string>{"pool", "list"},
+          {"pool", "spawn"},
+          {"pool", "stop"},
+          {"pool", "stop", "p-1"},
+          {"pool", "gc"},
+          {"session", "feed", id, "x"}}) {
+      auto refused = box.run_json(verb);
+      CAF_CHECK_EQUAL(refused.code, 8);
+      CAF_CHECK_EQUAL(refused.error_code(), "registry_corrupted");
+      CAF_CHECK(contains(refused.err, box.document_path()));
+    }
+    auto in_node = paused_session(box, ask);
+    CAF_CHECK_EQUAL(fed(box, in_node, "x")["result"], "x");
+    CAF_CHECK_EQUAL(show(box, id)["status"], "needs_response");
+    CAF_CHECK_EQUAL(box.document_text(), text);
+    std::ifstream copy{box.document_path() + ".broken", std::ios::binary};
+    CAF_CHECK_EQUAL(
+      std::string(std::istreambuf_iterator<char>{copy}, {}), text);
+    // Once it is mended, its worker goes on.
+    auto workers = box.processes();
+    CAF_CHECK_EQUAL(workers.size(), 1u);
+    CAF_CHECK_EQUAL(box.stop().code, 0);
+    box.write_document(whole);
+    box.require_start();
+    CAF_CHECK_EQUAL(box.worker_of(id)["pid"], *workers.begin());
+    CAF_CHECK_EQUAL(fed(box, id, "x")["result"], "x");
+  }
+}
+
+// -- a node that hangs --------------------------------------------------------
+
+CAF_TEST(C11 a node that hangs keeps its state directory and another one ends) {
+  pool_box box;
+  box.require_start();
+  auto id = paused_in_worker(box, ask);
+  auto link = *box.connect();
+  box.node().signal(SIGSTOP);
+  auto second = launch(box, {"node", "--port", "0", "--json"});
+  auto ended = end_of(*second);
+  CAF_CHECK_EQUAL(ended.code, 6);
+  CAF_CHECK(contains(ended.err, box.state()));
+  CAF_CHECK(contains(ended.err, std::to_string(box.node().pid())));
+  CAF_CHECK_EQUAL(ended.out, "");
+  auto late = link->pool_list(200ms);
+  CAF_REQUIRE(!late);
+  CAF_CHECK_EQUAL(late.error().code, errc::timeout);
+  box.node().signal(SIGCONT);
+  CAF_CHECK_EQUAL(fed(box, id, "x")["result"], "x");
+}
