@@ -66,11 +66,16 @@ std::string address_document(const node_address& address, bool has_tls,
 /// standard streams.
 constexpr std::uint64_t other_descriptors = 64;
 
-/// Makes room for all connections that the settings allow: strangers can take
-/// them, and a node without descriptors cannot work.
-expected<void> make_room(const gate_settings& settings) {
-  auto needed
-    = settings.max_connections + settings.max_handshakes + other_descriptors;
+/// A worker is a process that is held, and a connection.
+constexpr std::uint64_t descriptors_of_a_worker = 2;
+
+/// Makes room for all connections and workers that the settings allow:
+/// strangers can take them, and a node without descriptors cannot work.
+expected<void> make_room(const gate_settings& settings,
+                         const pool_settings& pool) {
+  auto needed = settings.max_connections + settings.max_handshakes
+                + descriptors_of_a_worker * pool.max_workers
+                + other_descriptors;
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur >= needed)
@@ -81,11 +86,12 @@ expected<void> make_room(const gate_settings& settings) {
     return {};
   return fail(
     errc::invalid_argument,
-    fmt::format("node.max-connections = {} and node.max-handshakes = "
-                "{} need {} open files, and this process may have {}; "
-                "lower them, or raise that (ulimit -n, LimitNOFILE=)",
-                settings.max_connections, settings.max_handshakes, needed,
-                limit.rlim_max));
+    fmt::format("node.max-connections = {}, node.max-handshakes = {} and "
+                "pool.max-workers = {} need {} open files, and this process "
+                "may have {}; lower them, or raise that (ulimit -n, "
+                "LimitNOFILE=)",
+                settings.max_connections, settings.max_handshakes,
+                pool.max_workers, needed, limit.rlim_max));
 }
 
 /// What workers are reached by: one thread for their processes and sockets.
@@ -247,10 +253,11 @@ expected<node_end> run_node(node_settings settings,
   auto parts = std::make_shared<node_parts>();
   parts->env = real_environment();
   parts->pool = std::move(*pool);
-  auto made_certificates = make_room(settings.gate).and_then([&] {
-    return settings.insecure_loopback ? expected<bool>{false}
-                                      : prepare_tls(settings, parts->env);
-  });
+  auto made_certificates
+    = make_room(settings.gate, settings.pool).and_then([&] {
+        return settings.insecure_loopback ? expected<bool>{false}
+                                          : prepare_tls(settings, parts->env);
+      });
   if (!made_certificates)
     return tl::unexpected<failure>{made_certificates.error()};
   parts->settings = settings;

@@ -34,50 +34,8 @@ alc.state.incr("asked twice")
 return first .. alc.llm("behind " .. first)
 )lua";
 
-/// A session in a worker, which must come to a pause.
-std::string paused_in_worker(black_box& box, const char* code) {
-  auto document = box.run_script(code, {"--in", "worker"});
-  if (document.value("status", "") != "needs_response")
-    throw std::runtime_error{"the session does not pause: " + document.dump()};
-  return document["session_id"];
-}
-
-/// Feeds a session that must take it.
-json fed(black_box& box, const std::string& id, const std::string& text) {
-  auto result = box.run_json({"session", "feed", id, text});
-  if (result.code != 0)
-    throw std::runtime_error{"the answer is not taken: " + result.err};
-  return result.document();
-}
-
-/// What a session was asked and answered: must be these, each once.
-void check_transcript(black_box& box, const std::string& id,
-                      const json& expected) {
-  auto text = (*box.connect())->transcript(id, patience);
-  CAF_REQUIRE(text);
-  auto told = json::array();
-  for (auto& round : json::parse(*text))
-    told.push_back({round["prompt"], round["response"]});
-  CAF_CHECK_EQUAL(told.dump(), expected.dump());
-}
-
-void check_nothing_left(pool_box& box) {
-  if (!eventually([&] { return box.leftovers().empty(); }))
-    for (auto& what : box.leftovers())
-      CAF_ERROR("left: " << what);
-}
-
-/// What a node had of the system is what it has at most now.
-void check_settles(pool_box& box, const footprint& before) {
-  auto now = before;
-  if (!eventually([&] {
-        now = box.settled();
-        return now.descriptors <= before.descriptors
-               && now.threads <= before.threads
-               && now.children <= before.children;
-      }))
-    CAF_ERROR("it had " << to_string(before) << ", and now " << to_string(now));
-}
+/// What `told` says of it in the end.
+constexpr const char* all_of_ask_twice = "first -> \"x\"\nbehind x -> \"y\"\n";
 
 std::string status_field(pid_t pid, const std::string& name) {
   std::ifstream in{fmt::format("/proc/{}/status", pid)};
@@ -97,12 +55,11 @@ CAF_TEST(C04 ten sessions end though three workers and the node are killed) {
   auto before = box.settled();
   std::vector<std::string> ids;
   for (int i = 0; i < 10; ++i) {
-    ids.push_back(paused_in_worker(box, ask_twice));
-    CAF_CHECK_EQUAL(fed(box, ids.back(), "x")["prompt"], "behind x");
+    ids.push_back(box.paused_in_worker(ask_twice));
+    CAF_CHECK_EQUAL(box.fed(ids.back(), "x")["prompt"], "behind x");
   }
-  auto pid_of = [&](const std::string& id) {
-    return box.worker_of(id).value("pid", 0);
-  };
+  auto pid_of
+    = [&](const std::string& id) { return box.worker_of(id).value("pid", 0); };
   std::map<std::string, pid_t> pids;
   for (auto& id : ids)
     pids[id] = pid_of(id);
@@ -115,44 +72,44 @@ CAF_TEST(C04 ten sessions end though three workers and the node are killed) {
     CAF_CHECK_EQUAL(pid_of(ids[i]), i < 3 ? 0 : pids[ids[i]]);
   CAF_CHECK_EQUAL(box.processes().size(), 7u);
   for (auto& id : ids) {
-    CAF_CHECK_EQUAL(fed(box, id, "y")["result"], "xy");
-    check_transcript(box, id, {{"first", "x"}, {"behind x", "y"}});
+    CAF_CHECK_EQUAL(box.fed(id, "y")["result"], "xy");
+    CAF_CHECK_EQUAL(box.told(id), all_of_ask_twice);
   }
   CAF_CHECK_EQUAL(box.run({"state", "get", "asked twice"}).out, "10.0\n");
-  check_nothing_left(box);
-  check_settles(box, before);
+  CAF_CHECK_EQUAL(box.leftovers(), "");
+  CAF_CHECK_EQUAL(box.grown_since(before), "");
   CAF_CHECK_EQUAL(box.stop().code, 0);
 }
 
 CAF_TEST(C06 a worker goes with its session however that ends) {
   pool_box box;
   box.require_start();
-  auto ended = paused_in_worker(box, ask);
-  auto failed = paused_in_worker(box, "alc.llm('q') error('no')");
-  auto cancelled = paused_in_worker(box, ask);
+  auto ended = box.paused_in_worker(ask);
+  auto failed = box.paused_in_worker("alc.llm('q') error('no')");
+  auto cancelled = box.paused_in_worker(ask);
   CAF_CHECK_EQUAL(box.workers().size(), 3u);
-  CAF_CHECK_EQUAL(fed(box, ended, "x")["status"], "completed");
+  CAF_CHECK_EQUAL(box.fed(ended, "x")["status"], "completed");
   CAF_CHECK_EQUAL(box.run({"session", "feed", failed, "x"}).code, 1);
   CAF_CHECK_EQUAL(box.run({"session", "cancel", cancelled}).code, 0);
-  check_nothing_left(box);
+  CAF_CHECK_EQUAL(box.leftovers(), "");
 }
 
 CAF_TEST(C07 a batch is answered one by one in a worker) {
   pool_box box;
   box.require_start();
-  auto id = paused_in_worker(
-    box, "return alc.parallel({'a', 'b'}, function(x) return x end)");
+  auto id = box.paused_in_worker(
+    "return alc.parallel({'a', 'b'}, function(x) return x end)");
   auto first = box.run_json({"session", "feed", id, "--query", "q-1", "two"});
   CAF_CHECK_EQUAL(first.document()["status"], "accepted");
   // N13: the sole query that is left is meant.
-  CAF_CHECK_EQUAL(fed(box, id, "one")["result"].dump(), R"(["one","two"])");
-  check_nothing_left(box);
+  CAF_CHECK_EQUAL(box.fed(id, "one")["result"].dump(), R"(["one","two"])");
+  CAF_CHECK_EQUAL(box.leftovers(), "");
 }
 
 CAF_TEST(an ordered stop leaves workers with sessions and those that wait) {
   pool_box box;
   box.require_start();
-  auto id = paused_in_worker(box, ask);
+  auto id = box.paused_in_worker(ask);
   box.spawn_workers(1);
   auto before = box.processes();
   CAF_CHECK_EQUAL(before.size(), 2u);
@@ -161,7 +118,7 @@ CAF_TEST(an ordered stop leaves workers with sessions and those that wait) {
   box.require_start();
   CAF_CHECK_EQUAL(box.workers().size(), 2u);
   CAF_CHECK(box.processes() == before);
-  CAF_CHECK_EQUAL(fed(box, id, "x")["result"], "x");
+  CAF_CHECK_EQUAL(box.fed(id, "x")["result"], "x");
   CAF_CHECK_EQUAL(box.workers().size(), 1u);
 }
 
@@ -170,7 +127,7 @@ CAF_TEST(a session takes a worker that waits for one) {
   box.require_start();
   box.spawn_workers(1);
   auto before = box.processes();
-  auto id = paused_in_worker(box, ask);
+  auto id = box.paused_in_worker(ask);
   CAF_CHECK(box.processes() == before);
   CAF_CHECK_EQUAL(box.worker_of(id)["pid"], *before.begin());
 }
@@ -178,7 +135,7 @@ CAF_TEST(a session takes a worker that waits for one) {
 CAF_TEST(a worker is confined) {
   pool_box box;
   box.require_start();
-  std::ignore = paused_in_worker(box, ask);
+  std::ignore = box.paused_in_worker(ask);
   box.spawn_workers(1);
   auto all = box.processes();
   CAF_CHECK_EQUAL(all.size(), 2u);
@@ -222,8 +179,8 @@ CAF_TEST(200 workers at once are started and stopped) {
   CAF_CHECK_EQUAL(reply->stopped.size(), 200u);
   CAF_CHECK_EQUAL(reply->errors.size(), 0u);
   // What was confirmed needs no wait.
-  CAF_CHECK_EQUAL(box.leftovers().size(), 0u);
-  check_settles(box, before);
+  CAF_CHECK_EQUAL(box.leftovers(0s), "");
+  CAF_CHECK_EQUAL(box.grown_since(before), "");
 }
 
 // -- the verbs ----------------------------------------------------------------
@@ -239,7 +196,7 @@ CAF_TEST(the verbs of the pool print one document each) {
   CAF_CHECK_EQUAL(fields_of(worker), fields_of_a_worker);
   CAF_CHECK_EQUAL(worker["state"], "idle");
   CAF_CHECK(worker["session"].is_null());
-  auto id = paused_in_worker(box, ask);
+  auto id = box.paused_in_worker(ask);
   auto listed = only_document(box.run_json({"pool", "list"}).out);
   CAF_CHECK_EQUAL(fields_of(listed), "workers");
   CAF_REQUIRE_EQUAL(listed["workers"].size(), 1u);
@@ -251,15 +208,15 @@ CAF_TEST(the verbs of the pool print one document each) {
   CAF_CHECK_EQUAL(busy["session"], id);
   CAF_CHECK(busy["rss_bytes"].get<std::uint64_t>() > 1 << 20);
   CAF_CHECK(busy["cpu_ms"].is_number_unsigned());
-  CAF_CHECK_EQUAL(busy["version"], box.run_json({"version"}).document()["version"]);
+  CAF_CHECK_EQUAL(busy["version"],
+                  box.run_json({"version"}).document()["version"]);
   auto removed = box.run_json({"pool", "gc"});
   CAF_CHECK_EQUAL(only_document(removed.out).dump(), R"({"removed":[]})");
   auto stopped = box.run_json({"pool", "stop"});
   CAF_CHECK_EQUAL(stopped.code, 0);
-  CAF_CHECK_EQUAL(
-    only_document(stopped.out).dump(),
-    fmt::format(R"({{"errors":[],"stopped":["{}"]}})",
-                worker["sid"].get<std::string>()));
+  CAF_CHECK_EQUAL(only_document(stopped.out).dump(),
+                  fmt::format(R"({{"errors":[],"stopped":["{}"]}})",
+                              worker["sid"].get<std::string>()));
 }
 
 CAF_TEST(the same request for a worker starts one) {
@@ -280,22 +237,21 @@ CAF_TEST(a run in a worker is answered by a program) {
   pool_box box;
   box.require_start();
   auto script = box.folder.write("script.lua", ask_twice);
-  auto result = box.run_json(
-    {"run", script, "--in", "worker", "--answer", "tr a-z A-Z"});
+  auto result
+    = box.run_json({"run", script, "--in", "worker", "--answer", "tr a-z A-Z"});
   CAF_CHECK_EQUAL(result.code, 0);
   CAF_CHECK_EQUAL(only_document(result.out)["result"], "FIRSTBEHIND FIRST");
   auto failing = box.folder.write("failing.lua", "error('no')");
   auto failed = box.run_json({"run", failing, "--in", "worker"});
   CAF_CHECK_EQUAL(failed.code, 1);
   CAF_CHECK_EQUAL(only_document(failed.out)["status"], "error");
-  check_nothing_left(box);
+  CAF_CHECK_EQUAL(box.leftovers(), "");
 }
 
 CAF_TEST(the state directory of a pool is not too long for its sockets) {
   pool_box box;
-  box.require_start({"--state-dir", box.folder.path() + "/" + std::string(90, 'x')});
-  auto options = box.options();
-  auto address = fmt::format("127.0.0.1:{}", box.ready().at("port").get<int>());
+  box.require_start(
+    {"--state-dir", box.folder.path() + "/" + std::string(90, 'x')});
   program_options there;
   there.variables["MUSTER_STATE_DIR"] = box.ready().at("state_dir");
   auto result = box.run_json({"pool", "spawn"}, there);
@@ -309,8 +265,8 @@ CAF_TEST(C10 a worker is stopped by a part of its id and its session goes on) {
   box.require_start();
   std::vector<std::string> ids;
   for (int i = 0; i < 3; ++i) {
-    ids.push_back(paused_in_worker(box, ask_twice));
-    std::ignore = fed(box, ids.back(), "x");
+    ids.push_back(box.paused_in_worker(ask_twice));
+    std::ignore = box.fed(ids.back(), "x");
   }
   auto sid = box.worker_of(ids[0])["sid"].get<std::string>();
   auto some = box.run_json({"pool", "stop", "p-"});
@@ -329,13 +285,13 @@ CAF_TEST(C10 a worker is stopped by a part of its id and its session goes on) {
   CAF_CHECK_EQUAL(box.processes().size(), 2u);
   auto all = box.run_json({"pool", "stop"});
   CAF_CHECK_EQUAL(all.document()["stopped"].size(), 2u);
-  CAF_CHECK_EQUAL(box.leftovers().size(), 0u);
+  CAF_CHECK_EQUAL(box.leftovers(0s), "");
   for (auto& id : ids) {
     CAF_CHECK_EQUAL(show(box, id)["status"], "needs_response");
-    CAF_CHECK_EQUAL(fed(box, id, "y")["result"], "xy");
-    check_transcript(box, id, {{"first", "x"}, {"behind x", "y"}});
+    CAF_CHECK_EQUAL(box.fed(id, "y")["result"], "xy");
+    CAF_CHECK_EQUAL(box.told(id), all_of_ask_twice);
   }
-  check_nothing_left(box);
+  CAF_CHECK_EQUAL(box.leftovers(), "");
 }
 
 CAF_TEST(workers above the limit are refused) {
@@ -346,8 +302,29 @@ CAF_TEST(workers above the limit are refused) {
   CAF_CHECK_EQUAL(third.error_code(), "overloaded");
   CAF_CHECK(contains(third.err, "pool.max-workers"));
   // Those that wait are of use all the same.
-  std::ignore = paused_in_worker(box, ask);
+  std::ignore = box.paused_in_worker(ask);
   CAF_CHECK_EQUAL(box.processes().size(), 2u);
+}
+
+CAF_TEST(a node has room for the files of as many workers as it may have) {
+  const std::vector<std::string> few{"--node.max-connections", "3",
+                                     "--node.max-handshakes",  "16",
+                                     "--pool.max-workers",     "60"};
+  pool_box box;
+  program_options options;
+  // Enough for connections, and for more once it is asked for.
+  options.runner = {"/usr/bin/prlimit", "--nofile=83:1024"};
+  box.require_start(few, options);
+  box.spawn_workers(60);
+  CAF_CHECK_EQUAL(box.processes().size(), 60u);
+  CAF_CHECK_EQUAL(box.run({"pool", "stop"}).code, 0);
+  CAF_CHECK_EQUAL(box.stop().code, 0);
+  options.runner.back() = "--nofile=83:83";
+  CAF_CHECK(!box.start(few, options));
+  auto ended = box.node().wait(patience);
+  CAF_REQUIRE(ended);
+  CAF_CHECK_EQUAL(ended->code, 2);
+  CAF_CHECK(contains(ended->err, "pool.max-workers"));
 }
 
 // -- a document that is broken ------------------------------------------------
@@ -359,7 +336,7 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
     CAF_MESSAGE(text);
     pool_box box;
     box.require_start();
-    auto id = paused_in_worker(box, ask);
+    auto id = box.paused_in_worker(ask);
     CAF_CHECK_EQUAL(box.stop().code, 0);
     auto whole = box.document_text();
     box.write_document(text);
@@ -377,12 +354,12 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
       CAF_CHECK(contains(refused.err, box.document_path()));
     }
     auto in_node = paused_session(box, ask);
-    CAF_CHECK_EQUAL(fed(box, in_node, "x")["result"], "x");
+    CAF_CHECK_EQUAL(box.fed(in_node, "x")["result"], "x");
     CAF_CHECK_EQUAL(show(box, id)["status"], "needs_response");
     CAF_CHECK_EQUAL(box.document_text(), text);
     std::ifstream copy{box.document_path() + ".broken", std::ios::binary};
-    CAF_CHECK_EQUAL(
-      std::string(std::istreambuf_iterator<char>{copy}, {}), text);
+    CAF_CHECK_EQUAL(std::string(std::istreambuf_iterator<char>{copy}, {}),
+                    text);
     // Once it is mended, its worker goes on.
     auto workers = box.processes();
     CAF_CHECK_EQUAL(workers.size(), 1u);
@@ -390,7 +367,7 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
     box.write_document(whole);
     box.require_start();
     CAF_CHECK_EQUAL(box.worker_of(id)["pid"], *workers.begin());
-    CAF_CHECK_EQUAL(fed(box, id, "x")["result"], "x");
+    CAF_CHECK_EQUAL(box.fed(id, "x")["result"], "x");
   }
 }
 
@@ -399,7 +376,7 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
 CAF_TEST(C11 a node that hangs keeps its state directory and another one ends) {
   pool_box box;
   box.require_start();
-  auto id = paused_in_worker(box, ask);
+  auto id = box.paused_in_worker(ask);
   auto link = *box.connect();
   box.node().signal(SIGSTOP);
   auto second = launch(box, {"node", "--port", "0", "--json"});
@@ -412,5 +389,5 @@ CAF_TEST(C11 a node that hangs keeps its state directory and another one ends) {
   CAF_REQUIRE(!late);
   CAF_CHECK_EQUAL(late.error().code, errc::timeout);
   box.node().signal(SIGCONT);
-  CAF_CHECK_EQUAL(fed(box, id, "x")["result"], "x");
+  CAF_CHECK_EQUAL(box.fed(id, "x")["result"], "x");
 }

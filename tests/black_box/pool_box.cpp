@@ -68,6 +68,33 @@ pool_box::~pool_box() {
   });
 }
 
+// -- sessions -----------------------------------------------------------------
+
+std::string pool_box::paused_in_worker(const std::string& code) {
+  auto document = run_script(code, {"--in", "worker"});
+  if (document.value("status", "") != "needs_response")
+    throw std::runtime_error{"the session does not pause: " + document.dump()};
+  return document["session_id"];
+}
+
+json pool_box::fed(const std::string& id, const std::string& text) {
+  auto result = run_json({"session", "feed", id, text});
+  if (result.code != 0)
+    throw std::runtime_error{"the answer is not taken: " + result.err};
+  return result.document();
+}
+
+std::string pool_box::told(const std::string& id) {
+  auto text = (*connect())->transcript(id, patience);
+  if (!text)
+    throw std::runtime_error{text.error().message};
+  std::string out;
+  for (auto& round : json::parse(*text))
+    out += fmt::format("{} -> {}\n", round["prompt"].get<std::string>(),
+                       round["response"].dump());
+  return out;
+}
+
 // -- what the node says -------------------------------------------------------
 
 std::map<std::string, json> pool_box::workers() {
@@ -101,24 +128,32 @@ std::set<pid_t> pool_box::processes() const {
   for (auto& entry : std::filesystem::directory_iterator{"/proc", code})
     if (auto pid = number_in(entry.path().filename().string());
         pid > 0
-        && contents(entry.path().string() + "/cmdline").find(pool_folder() + '/')
+        && contents(entry.path().string() + "/cmdline")
+               .find(pool_folder() + '/')
              != std::string::npos)
       out.insert(pid);
   return out;
 }
 
-std::vector<std::string> pool_box::leftovers() const {
-  std::vector<std::string> out;
-  for (auto pid : processes())
-    out.push_back(fmt::format("process {}", pid));
-  std::error_code code;
-  for (auto& entry : std::filesystem::directory_iterator{pool_folder(), code})
-    if (entry.path() != document_path())
-      out.push_back("file " + entry.path().filename().string());
-  auto all = document();
-  for (auto* list : {"sessions", "starting"})
-    for (auto& entry : all.value(list, json::array()))
-      out.push_back("entry " + entry.dump());
+std::string pool_box::leftovers(std::chrono::milliseconds limit) const {
+  std::string out;
+  std::ignore = eventually(
+    [&] {
+      out.clear();
+      for (auto pid : processes())
+        out += fmt::format("process {}\n", pid);
+      std::error_code code;
+      for (auto& file :
+           std::filesystem::directory_iterator{pool_folder(), code})
+        if (file.path() != document_path())
+          out += fmt::format("file {}\n", file.path().filename().string());
+      auto all = document();
+      for (auto* list : {"sessions", "starting"})
+        for (auto& entry : all.value(list, json::array()))
+          out += fmt::format("entry {}\n", entry.dump());
+      return out.empty();
+    },
+    limit);
   return out;
 }
 
@@ -130,6 +165,18 @@ footprint pool_box::settled() {
     return before == last;
   });
   return last;
+}
+
+std::string pool_box::grown_since(const footprint& before) {
+  auto now = before;
+  auto is_back = [&] {
+    now = settled();
+    return now.descriptors <= before.descriptors
+           && now.threads <= before.threads && now.children <= before.children;
+  };
+  return eventually(is_back) ? ""
+                             : fmt::format("it had {}, and now {}",
+                                           to_string(before), to_string(now));
 }
 
 void pool_box::end_process(pid_t pid, bool is_reaped) const {

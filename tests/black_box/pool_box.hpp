@@ -21,6 +21,19 @@ public:
 
   ~pool_box();
 
+  // -- sessions ---------------------------------------------------------------
+
+  /// Runs a script in a worker, which must come to a pause.
+  /// @returns the id of the session.
+  std::string paused_in_worker(const std::string& code);
+
+  /// Feeds a session that must take it.
+  /// @returns the next event.
+  json fed(const std::string& id, const std::string& text);
+
+  /// What a session was asked and answered, each with its answer.
+  std::string told(const std::string& id);
+
   // -- what the node says -----------------------------------------------------
 
   /// The workers of `pool list`, by their ids.
@@ -38,11 +51,18 @@ public:
   /// knows of them.
   [[nodiscard]] std::set<pid_t> processes() const;
 
-  /// What is left of workers: processes, files, entries. In words.
-  [[nodiscard]] std::vector<std::string> leftovers() const;
+  /// What is left of workers: processes, files, entries. Waits until that is
+  /// nothing.
+  /// @returns it in words at the deadline; empty if there is nothing.
+  [[nodiscard]] std::string leftovers(std::chrono::milliseconds limit
+                                      = std::chrono::seconds(30)) const;
 
   /// What the node has of the system when no client is there.
   [[nodiscard]] footprint settled();
+
+  /// Waits until the node has no more of the system than it had.
+  /// @returns in words what it has more at the deadline; empty if nothing.
+  [[nodiscard]] std::string grown_since(const footprint& before);
 
   /// SIGKILL to a worker, and the end of it.
   /// @param is_reaped whether nothing of it shall stay.
