@@ -5,12 +5,12 @@
 #include "actors/process/confinement.hpp"
 
 #include "tests/support/real_child.hpp"
+#include "tests/support/script_runner.hpp"
 #include "tests/support/suite.hpp"
 
 #include "actors/process/crash_handler.hpp"
 #include "actors/process/descriptor.hpp"
 #include "actors/process/landlock.hpp"
-#include "actors/strategy/local_host.hpp"
 
 #include "messages/hash.hpp"
 #include "messages/ids.hpp"
@@ -43,6 +43,7 @@
 
 using namespace muster;
 using muster::test::real_child;
+using muster::test::script_runner;
 
 namespace {
 
@@ -397,37 +398,18 @@ CAF_TEST(scripts and JSON and the log work under confinement) {
     std::ignore = sha256("");
     if (!confine_files(how) || !confine_calls(how, true))
       return "not confined";
-    strategy_settings settings;
-    auto env = strategy_clocks{[] { return std::time(nullptr) * 1'000; },
-                               [] { return std::int64_t{1}; }};
-    local_host host{settings, env};
-    session_spec spec;
-    spec.ctx = "{}";
-    spec.code = "local ok, e = pcall(error, 'x') "
-                "local n = 0 for w in ('a b c'):gmatch('%a') do n = n + 1 end "
-                "local t = {} for i = 1, 1000 do t[i] = ('y'):rep(i) end "
-                "table.sort(t) "
-                "return alc.json_decode('[1.5]')[1] + n + #t[1000]"
-                " + (os.time() > 1 and 1 or 0) + math.floor(2.5)";
-    host.start(
-      {"s-1",
-       {{1, spawned_event{spec, "00112233445566778899aabbccddeeff", ""}}},
-       {},
-       0,
-       {}});
-    for (int slices = 0; slices < 100; ++slices) {
-      auto report = host.advance();
-      if (std::holds_alternative<host_call>(report))
-        host.resolve({});
-      if (auto* step = std::get_if<strategy_step>(&report)) {
-        log.info("after");
-        log.flush();
-        if (auto* end = std::get_if<failed_event>(&step->end))
-          return end->message;
-        return json::parse(std::get<done_event>(step->end).result).dump();
-      }
-    }
-    return "endless";
+    script_runner runner;
+    auto past = runner.run(
+      "local ok, e = pcall(error, 'x') "
+      "local n = 0 for w in ('a b c'):gmatch('%a') do n = n + 1 end "
+      "local t = {} for i = 1, 1000 do t[i] = ('y'):rep(i) end "
+      "table.sort(t) "
+      "return alc.json_decode('[1.5]')[1] + n + #t[1000]"
+      " + (os.time() > 1 and 1 or 0) + math.floor(2.5)");
+    log.info("after");
+    log.flush();
+    return past.error().empty() ? json::parse(past.result()).dump()
+                                : past.error();
   });
   CAF_CHECK_EQUAL(said.said, "1007.5");
   std::ifstream in{log_file};
