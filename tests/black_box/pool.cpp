@@ -273,7 +273,7 @@ CAF_TEST(C10 a worker is stopped by a part of its id and its session goes on) {
   CAF_CHECK_EQUAL(some.error_code(), "ambiguous");
   CAF_CHECK_EQUAL(box.workers().size(), 3u);
   for (auto* unknown : {"p-0", "nobody", "0", "-1"}) {
-    auto none = box.run_json({"pool", "stop", "--", unknown});
+    auto none = box.run({"--json", "pool", "stop", "--", unknown});
     CAF_CHECK_EQUAL(none.code, 3);
     CAF_CHECK_EQUAL(none.error_code(), "not_found");
     CAF_CHECK(contains(none.err, unknown));

@@ -109,7 +109,7 @@ json pool_box::worker_of(const std::string& session) {
   for (auto& [sid, worker] : workers())
     if (worker["session"] == session)
       return worker;
-  return {};
+  return json::object();
 }
 
 void pool_box::spawn_workers(int count) {

@@ -39,7 +39,7 @@ public:
   /// The workers of `pool list`, by their ids.
   std::map<std::string, json> workers();
 
-  /// The worker that has a session; null if none has.
+  /// The worker that has a session; without fields if none has.
   json worker_of(const std::string& session);
 
   /// Has the node start workers that wait for a session.

@@ -146,6 +146,8 @@ std::string process::read_line(std::chrono::milliseconds limit) {
 }
 
 std::optional<program_result> process::wait(std::chrono::milliseconds limit) {
+  if (ended_)
+    return result_;
   auto end = clock::now() + limit;
   while (clock::now() < end && read_some(left(end))) {
     // nop
