@@ -2,6 +2,8 @@
 
 #include "tests/simulation/model.hpp"
 
+#include "actors/strategy/settings.hpp"
+
 #include "messages/json.hpp"
 
 #include <fmt/format.h>
@@ -42,6 +44,11 @@ bool is_documented(session_phase from, session_phase to) {
 
 } // namespace
 
+bool is_given_up(const session_view& view) {
+  return view.phase == session_phase::failed
+         && view.error.find("workers in a row crashed") != std::string::npos;
+}
+
 // -- what clients do and hear -------------------------------------------------
 
 void model::spawned(const std::string& id, const std::string& script) {
@@ -67,6 +74,10 @@ void model::sends(const std::string& id, const std::string& query_id,
 
 void model::cancels(const std::string& id, const std::string& reason) {
   record(id).cancel_reasons.insert(reason);
+}
+
+void model::crashed(const std::string& id) {
+  ++(id.empty() ? crashes_ : record(id).crashes);
 }
 
 // -- what observers see -------------------------------------------------------
@@ -197,6 +208,8 @@ void model::shown(const expectation& at_least, const session_view& view) {
   if (view.phase == session_phase::cancelled
       && session.cancel_reasons.count(view.reason.detail.value_or("")) == 0)
     broken(id, "was cancelled, and nobody asked for it");
+  if (is_given_up(view) && !may_be_given_up(session))
+    broken(id, "was given up, and its workers did not crash");
   if (view.phase == session_phase::paused && view.queries.empty())
     broken(id, "is paused without an open query");
   for (auto& q : view.queries) {
@@ -273,6 +286,10 @@ void model::refused(const std::string& id, const failure& why) {
     case errc::read_only:
     case errc::timeout:
       return;
+    case errc::program_failed:
+      if (!workers_fail_)
+        broken(id, "blames a worker, and none has failed: " + why.message);
+      return;
     case errc::not_found:
       // An unknown query is fine; an unknown session is not.
       if (why.message.find("query") != std::string::npos)
@@ -322,6 +339,11 @@ bool model::may_be_gone(const session_record& session) const {
              || !session.cancel_reasons.empty()
              || std::all_of(session.open.begin(), session.open.end(),
                             is_answered));
+}
+
+bool model::may_be_given_up(const session_record& session) const {
+  constexpr auto max_crashes = strategy_settings{}.max_crashes;
+  return session.crashes + crashes_ >= max_crashes;
 }
 
 void model::note_phase(session_record& session, const std::string& id,

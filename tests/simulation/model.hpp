@@ -18,6 +18,9 @@ struct violation : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Whether a session is run no more, as one worker after the other crashed.
+[[nodiscard]] bool is_given_up(const session_view& view);
+
 /// What the clients of a simulated node know: what they sent, and what they
 /// were told. Compares every reply with everything that was said before; throws
 /// a `violation` where the two do not fit.
@@ -55,6 +58,8 @@ public:
     session_phase phase = session_phase::running;
     /// Every reason that was ever given to cancel it.
     std::set<std::string> cancel_reasons;
+    /// How often a worker crashed that had it.
+    std::uint64_t crashes = 0;
     /// Whether it was told to be gone: somebody deleted it.
     bool is_gone = false;
     std::map<std::string, query_record> queries;
@@ -110,6 +115,15 @@ public:
     was_pruned_ = true;
   }
 
+  /// A worker is about to fail: from now on requests may be refused for that.
+  void workers_fail() {
+    workers_fail_ = true;
+  }
+
+  /// A worker crashes.
+  /// @param id the session that it has; empty if nobody knows.
+  void crashed(const std::string& id);
+
   // -- what observers see -----------------------------------------------------
 
   /// An observer begins, and is told where the session stands.
@@ -152,6 +166,9 @@ public:
   /// Whether a session that nobody finds may have ended and been deleted.
   [[nodiscard]] bool may_be_gone(const session_record& session) const;
 
+  /// Whether so many workers crashed under a session that it may be given up.
+  [[nodiscard]] bool may_be_given_up(const session_record& session) const;
+
   /// Answers that were acknowledged so far.
   [[nodiscard]] std::size_t acknowledged() const {
     return acknowledged_;
@@ -169,6 +186,9 @@ private:
   std::map<std::string, session_record> sessions_;
   std::size_t acknowledged_ = 0;
   bool was_pruned_ = false;
+  bool workers_fail_ = false;
+  /// Crashes of workers of which nobody knows what session they had.
+  std::uint64_t crashes_ = 0;
 };
 
 } // namespace muster::test

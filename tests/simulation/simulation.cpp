@@ -31,7 +31,10 @@ void simulation_report::add(const simulation_report& other) {
         &simulation_report::syncs, &simulation_report::observed,
         &simulation_report::missed, &simulation_report::stops,
         &simulation_report::damages, &simulation_report::damages_refused,
-        &simulation_report::damages_unnoticed})
+        &simulation_report::damages_unnoticed, &simulation_report::workers,
+        &simulation_report::workers_killed, &simulation_report::workers_crashed,
+        &simulation_report::workers_hung, &simulation_report::workers_survived,
+        &simulation_report::sockets_usurped, &simulation_report::given_up})
     this->*number += other.*number;
 }
 
@@ -40,15 +43,21 @@ std::string simulation_report::text() const {
     "{} sessions, {} requests and {} repeats, {} answers acknowledged, {} "
     "events observed and "
     "{} missed, {} starts, {} stops, {} kills, {} power cuts, {} faults of the "
-    "disk, {} syncs, {} files damaged: {} refused, {} not noticed",
+    "disk, {} syncs, {} files damaged: {} refused, {} not noticed; {} workers, "
+    "{} killed, {} crashed, {} hung, {} taken over by the next node, {} sockets "
+    "taken by strangers, {} sessions given up",
     sessions, requests, repeats, acknowledged, observed, missed, starts, stops,
     kills, power_cuts, disk_faults, syncs, damages, damages_refused,
-    damages_unnoticed);
+    damages_unnoticed, workers, workers_killed, workers_crashed, workers_hung,
+    workers_survived, sockets_usurped, given_up);
 }
 
 simulation::simulation(simulation_options options)
   : options_(std::move(options)), random_(options_.seed), bench_(options_.seed),
     audience_(
+      bench_, model_, random_,
+      [this](const std::function<std::string()>& text) { note(text); }),
+    workforce_(
       bench_, model_, random_,
       [this](const std::function<std::string()>& text) { note(text); }) {
   report_.seed = options_.seed;
@@ -73,6 +82,14 @@ simulation::simulation(simulation_options options)
     settings.session.max_active = 3 + roll(4);
   settings.storage.checkpoint_pages = 1 + roll(60);
   prunes_ = chance(5);
+  settings.pool.spawn_timeout = 3s;
+  settings.pool.greet_timeout = 2s;
+  settings.pool.patience = 3s;
+  settings.pool.idle_timeout = 10s;
+  settings.pool.orphan_timeout = 8s;
+  settings.pool.stop = {300ms, 500ms, 1s};
+  if (chance(4))
+    settings.pool.max_workers = 2 + roll(4);
   if (options_.prepare)
     options_.prepare(bench_);
 }
@@ -93,6 +110,13 @@ simulation_report simulation::run() {
   report_.syncs = bench_.disk.syncs();
   report_.observed = audience_.events();
   report_.missed = audience_.missed();
+  auto& workers = workforce_.counters();
+  report_.workers = workers.started;
+  report_.workers_killed = workers.killed;
+  report_.workers_crashed = workers.crashed;
+  report_.workers_hung = workers.hung;
+  report_.workers_survived = workers.survived;
+  report_.sockets_usurped = workers.usurped;
   return std::move(report_);
 }
 
@@ -111,12 +135,23 @@ void simulation::step() {
     bench_.move_clock(std::chrono::milliseconds{1 + roll(4'000)});
   else if (what < 20)
     disturb();
+  else if (what < 22)
+    workforce_.disturb();
   else
     for (auto i = roll(12); i > 0; --i)
-      bench_.run_one(random_);
+      run_something();
   die_if_due();
   harvest();
   check_counters();
+  workforce_.check();
+}
+
+void simulation::run_something() {
+  auto is_turn_of_worker = chance(4);
+  if (is_turn_of_worker && bench_.workers->work_one(random_))
+    return;
+  if (!bench_.run_one(random_) && !is_turn_of_worker)
+    std::ignore = bench_.workers->work_one(random_);
 }
 
 void simulation::request_something() {
@@ -129,8 +164,10 @@ void simulation::request_something() {
     feed_session(id);
   else if (what < 68)
     show_session(id);
-  else if (what < 76)
+  else if (what < 75)
     await_session(id);
+  else if (what < 79)
+    use_pool();
   else if (what < 88)
     audience_.act(id);
   else if (what < 91)
@@ -160,7 +197,12 @@ void simulation::spawn_session() {
   spec.code = script.code;
   auto name = std::string{script.name};
   spec.name = name;
-  note([&] { return "a client spawns '" + name + "'"; });
+  auto in_worker = roll(10) < 4;
+  if (in_worker)
+    spec.isolation = session_isolation::worker;
+  note([&] {
+    return "a client spawns '" + name + (in_worker ? "' in a worker" : "'");
+  });
   auto starts = chance(2);
   auto record = keep([=, this](request_record_ptr again) {
     send_spawn(spec, starts != chance(4), again);
@@ -548,12 +590,10 @@ void simulation::start() {
     if (!started)
       refused("(start)", started.error());
     // The fault was in the way; it is over.
-    if (started)
-      bench_.kill();
     if (has_ended_ && by_power_)
-      bench_.disk.cut_power();
-    else if (has_ended_)
-      bench_.disk.kill_process();
+      cut_power();
+    else if (has_ended_ || started)
+      bench_.kill();
     has_ended_ = false;
     bench_.disk.is_off = false;
     heal();
@@ -567,7 +607,7 @@ void simulation::start() {
 void simulation::die(bool power) {
   audience_.go();
   if (power)
-    bench_.cut_power();
+    cut_power();
   else
     bench_.kill();
   ++(power ? report_.power_cuts : report_.kills);
@@ -578,7 +618,19 @@ void simulation::die(bool power) {
   is_writing_ = false;
   if (power && chance(6))
     start_damaged();
+  change_node();
+}
+
+void simulation::change_node() {
+  workforce_.expect_survivors();
+  workforce_.go_on_alone();
   start();
+  workforce_.check_survivors();
+}
+
+void simulation::cut_power() {
+  bench_.cut_power();
+  workforce_.forget();
 }
 
 void simulation::stop() {
@@ -603,7 +655,7 @@ void simulation::stop() {
     throw violation{
       fmt::format("{} files are left open", bench_.disk.open_files())};
   ++report_.stops;
-  start();
+  change_node();
 }
 
 void simulation::start_damaged() {
@@ -640,9 +692,27 @@ void simulation::start_damaged() {
       note([&] { return std::string{"not noticed: "} + fault.what(); });
     }
     model_ = std::move(before);
+    check_damaged_pool(harm);
   }
-  bench_.kill();
+  // Whatever was started on this disk is nothing to the one that it was.
+  cut_power();
   harm.undo();
+}
+
+void simulation::check_damaged_pool(const damage& harm) {
+  if (!harm.path().ends_with("/pool/registry.json"))
+    return;
+  auto known
+    = bench_.ask<std::vector<worker_view>>(pool_atom::value, list_atom::value);
+  if (known || bench_.has_died())
+    return;
+  auto& why = known.error();
+  note([&] { return "the pool is refused: " + why.message; });
+  if (why.code != errc::registry_corrupted && why.code != errc::newer_format)
+    throw violation{harm.text() + ", and the pool is refused with "
+                    + to_string(why.code)};
+  if (bench_.disk.contents(harm.path()) != harm.contents())
+    throw violation{harm.text() + ", and a refused pool has changed it"};
 }
 
 void simulation::audit_damaged() {
@@ -699,6 +769,7 @@ void simulation::harvest() {
 void simulation::settle() {
   note([] { return "no more faults"; });
   heal();
+  workforce_.heal();
   // Some of those that wait since before are answered in the end.
   auto& max_active = bench_.settings.session.max_active;
   auto is_scarce = max_active < max_sessions;
@@ -707,6 +778,11 @@ void simulation::settle() {
     die(chance(2));
   bench_.run();
   harvest();
+  // Those that nobody greets give up, and what is lost is replaced.
+  workforce_.clear_away();
+  bench_.advance(bench_.settings.pool.orphan_timeout + 2s);
+  harvest();
+  workforce_.check_rest();
   audience_.hurry();
   audit();
   // Those too that came through without an acknowledgement.
@@ -731,8 +807,9 @@ void simulation::settle() {
   for (auto& id : ids)
     finish_session(id);
   check_leftovers();
-  // Nothing of all this may depend on what is only in memory.
   audience_.go();
+  end_workers();
+  // Nothing of all this may depend on what is only in memory.
   bench_.cut_power();
   start();
   audit();
@@ -766,6 +843,18 @@ void simulation::settle() {
   if (bench_.disk.open_files() > 0)
     throw violation{
       fmt::format("{} files are left open", bench_.disk.open_files())};
+}
+
+void simulation::end_workers() {
+  auto stopped = bench_.send<pool_stop_reply>(pool_atom::value, stop_atom::value,
+                                              std::string{});
+  bench_.advance(bench_.settings.pool.orphan_timeout + 2s);
+  if (!*stopped || !**stopped || !(**stopped)->errors.empty())
+    throw violation{"the workers cannot be stopped"};
+  bench_.stop();
+  start();
+  bench_.run();
+  workforce_.check_end();
 }
 
 void simulation::check_counters() {
@@ -887,10 +976,12 @@ void simulation::check_session(const std::string& id, std::int64_t& counted,
   if (!view)
     throw violation{"session " + id + ": " + view.error().message};
   auto* script = &script_of(id);
+  if (is_given_up(*view))
+    ++report_.given_up;
   counted
     += script->counts_per_query * static_cast<std::int64_t>(transcript.size());
   listed += script->lists ? static_cast<std::int64_t>(transcript.size()) : 0;
-  if (view->phase == session_phase::cancelled)
+  if (view->phase == session_phase::cancelled || is_given_up(*view))
     return;
   if (view->phase
       != (script->fails ? session_phase::failed : session_phase::done))

@@ -5,6 +5,7 @@
 #include "tests/simulation/audience.hpp"
 #include "tests/simulation/model.hpp"
 #include "tests/simulation/scripts.hpp"
+#include "tests/simulation/workforce.hpp"
 #include "tests/support/node_bench.hpp"
 
 #include <cstdint>
@@ -17,6 +18,8 @@
 #include <vector>
 
 namespace muster::test {
+
+class damage;
 
 /// What one simulated run is like.
 struct simulation_options {
@@ -58,6 +61,15 @@ struct simulation_report {
   std::uint64_t damages = 0;
   std::uint64_t damages_refused = 0;
   std::uint64_t damages_unnoticed = 0;
+  /// Worker processes that were started, and what happened to them.
+  std::uint64_t workers = 0;
+  std::uint64_t workers_killed = 0;
+  std::uint64_t workers_crashed = 0;
+  std::uint64_t workers_hung = 0;
+  std::uint64_t workers_survived = 0;
+  std::uint64_t sockets_usurped = 0;
+  /// Sessions that were given up, as their workers crashed.
+  std::uint64_t given_up = 0;
 
   /// Adds the numbers of another run.
   void add(const simulation_report& other);
@@ -136,7 +148,21 @@ private:
   /// Writes or reads a value that no script uses.
   void use_state();
 
+  /// Asks for workers, stops some of them, or looks at them.
+  void use_pool();
+
+  void spawn_worker();
+
+  /// The same for the first time or again.
+  void send_spawn_worker(request_record_ptr record);
+
+  /// @param prefix empty for all.
+  void stop_workers(const std::string& prefix);
+
   void disturb();
+
+  /// Lets an actor or a worker do something.
+  void run_something();
 
   // -- life of the node -------------------------------------------------------
 
@@ -145,12 +171,21 @@ private:
 
   void die(bool power);
 
+  /// The next node starts where another one has gone.
+  void change_node();
+
+  void cut_power();
+
   /// The node is told to stop, and leaves nothing behind.
   void stop();
 
   /// Damages a file and starts the node: it refuses the file by its name and
   /// leaves it as it is, or has everything. Then the file is as before.
   void start_damaged();
+
+  /// A node whose pool is damaged refuses its verbs and leaves it as it is, or
+  /// does not notice.
+  void check_damaged_pool(const damage& harm);
 
   /// What a node on a damaged disk tells is as before, or refused loudly.
   void audit_damaged();
@@ -165,6 +200,9 @@ private:
   /// No more faults: every session must come to its end, and all must be as the
   /// clients were told.
   void settle();
+
+  /// All workers go, and nothing is left of them.
+  void end_workers();
 
   /// What is counted at any time adds up.
   void check_counters();
@@ -212,6 +250,7 @@ private:
   node_bench bench_;
   model model_;
   audience audience_;
+  workforce workforce_;
   std::list<open_request> open_;
   /// What was sent with an id.
   std::vector<request_record_ptr> repeatable_;

@@ -91,8 +91,7 @@ void node_bench::kill() {
 void node_bench::cut_power() {
   drop();
   disk.cut_power();
-  workers->die_all();
-  workers->restart_node();
+  workers->cut_power();
 }
 
 void node_bench::stop() {
@@ -114,6 +113,7 @@ void node_bench::drop() {
   if (!system_)
     return;
   disk.is_off = true;
+  workers->lose_node();
   caf::anon_send_exit(node_, caf::exit_reason::user_shutdown);
   node_ = nullptr;
   // Those that wait for answers get none. Timers go with the system.
@@ -336,7 +336,8 @@ pool_parts node_bench::make_pool_parts() {
   out.sockets = workers->sockets;
   out.find_process = [this](std::int32_t pid) { return workers->find(pid); };
   out.usage_of = [](const process_identity&) { return std::nullopt; };
-  out.remove_file = [](const std::string&) {};
+  out.remove_file
+    = [this](const std::string& path) { workers->sockets->peers.erase(path); };
   out.warn = [](const std::string&) {};
   return out;
 }

@@ -37,13 +37,7 @@ scripted_processes::start(const process_order& order,
   }
   if (script.refused)
     return tl::unexpected<failure>{*script.refused};
-  auto is_taken = [this](std::int32_t pid) {
-    return std::any_of(processes_.begin(), processes_.end(),
-                       [pid](auto& x) { return x.first.pid == pid; });
-  };
-  while (is_taken(next_pid))
-    ++next_pid;
-  process_identity who{next_pid++, ++ticks_, "boot"};
+  auto who = next_identity();
   auto& x = processes_[who];
   x.program = order.program;
   x.on_signal = script.on_signal;
@@ -110,8 +104,7 @@ void scripted_processes::stop() {
       unready.push_back(who);
   for (auto& who : unready)
     kill(who, stopped());
-  restart_holder();
-  done_ = true;
+  lose_holder();
 }
 
 // -- what the test decides ----------------------------------------------------
@@ -123,8 +116,9 @@ void scripted_processes::say(const process_identity& who,
     throw std::logic_error{"a process is ready only once"};
   x.is_ready = true;
   x.limit.reset();
-  auto listener = x.listener;
-  listener(process_ready{who, line});
+  // One that nobody holds says it to nobody.
+  if (auto listener = x.listener)
+    listener(process_ready{who, line});
 }
 
 void scripted_processes::end(const process_identity& who, process_exit how) {
@@ -161,13 +155,37 @@ void scripted_processes::advance(std::chrono::milliseconds time) {
   }
 }
 
-void scripted_processes::restart_holder() {
+void scripted_processes::lose_holder() {
   for (auto& [who, x] : processes_) {
     x.listener = nullptr;
     x.limit.reset();
     x.is_child = false;
   }
+  done_ = true;
+}
+
+void scripted_processes::restart_holder() {
+  lose_holder();
   done_ = false;
+}
+
+void scripted_processes::reboot() {
+  processes_.clear();
+  next_pid = 1'000;
+  ticks_ = 0;
+  boot_ += "'";
+  done_ = false;
+}
+
+process_identity scripted_processes::begin_stranger(std::int32_t pid) {
+  auto next = std::exchange(next_pid, pid);
+  auto who = next_identity();
+  next_pid = next;
+  auto& x = processes_[who];
+  x.is_ready = true;
+  x.is_child = false;
+  x.is_stranger = true;
+  return who;
 }
 
 // -- what the test sees -------------------------------------------------------
@@ -186,7 +204,34 @@ scripted_processes::find(std::int32_t pid) const {
   return std::nullopt;
 }
 
+bool scripted_processes::is_held(const process_identity& who) const {
+  auto i = processes_.find(who);
+  return i != processes_.end() && i->second.listener;
+}
+
+std::optional<process_identity> scripted_processes::held_stranger() const {
+  for (auto& [who, x] : processes_)
+    if (x.is_stranger && x.listener)
+      return who;
+  return std::nullopt;
+}
+
+bool scripted_processes::is_ready(const process_identity& who) const {
+  auto i = processes_.find(who);
+  return i != processes_.end() && i->second.is_ready;
+}
+
 // -- implementation details ---------------------------------------------------
+
+process_identity scripted_processes::next_identity() {
+  auto is_taken = [this](std::int32_t pid) {
+    return std::any_of(processes_.begin(), processes_.end(),
+                       [pid](auto& x) { return x.first.pid == pid; });
+  };
+  while (is_taken(next_pid))
+    ++next_pid;
+  return {next_pid++, ++ticks_, boot_};
+}
 
 scripted_processes::process&
 scripted_processes::at(const process_identity& who) {

@@ -80,9 +80,20 @@ public:
   /// Time goes by; those that are not ready in time are killed.
   void advance(std::chrono::milliseconds time);
 
+  /// The holder is gone: nobody is held any more, and nothing is started.
+  void lose_holder();
+
   /// The holder dies and another one begins: nobody is held any more, and all
   /// go on that were ready.
   void restart_holder();
+
+  /// The machine starts again: nobody is left, and pids and start times begin
+  /// anew.
+  void reboot();
+
+  /// A process begins that the holder knows nothing of.
+  /// @param pid what it gets, if that is free.
+  process_identity begin_stranger(std::int32_t pid);
 
   // -- what the test sees -----------------------------------------------------
 
@@ -95,6 +106,15 @@ public:
   /// Processes that run.
   [[nodiscard]] std::size_t running() const;
 
+  /// Whether it is held, dead or alive.
+  [[nodiscard]] bool is_held(const process_identity& who) const;
+
+  /// One that the holder knew nothing of and holds, if there is any.
+  [[nodiscard]] std::optional<process_identity> held_stranger() const;
+
+  /// Whether it has said that it is ready.
+  [[nodiscard]] bool is_ready(const process_identity& who) const;
+
   /// Who lives under that pid, zombies excepted.
   [[nodiscard]] std::optional<process_identity> find(std::int32_t pid) const;
 
@@ -105,6 +125,7 @@ private:
     bool is_ready = false;
     bool is_zombie = false;
     bool is_child = true;
+    bool is_stranger = false;
     std::optional<std::chrono::milliseconds> limit;
     std::chrono::milliseconds ready_within{0};
     std::optional<failure> never_ready;
@@ -114,10 +135,14 @@ private:
 
   process& at(const process_identity& who);
 
+  /// Who comes next.
+  process_identity next_identity();
+
   void kill(const process_identity& who, failure why);
 
   std::map<process_identity, process> processes_;
   std::chrono::milliseconds now_{0};
+  std::string boot_ = "boot";
   std::uint64_t ticks_ = 0;
   bool done_ = false;
 };

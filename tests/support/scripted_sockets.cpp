@@ -137,8 +137,13 @@ void scripted_sockets::advance(std::chrono::milliseconds time) {
   run();
 }
 
-void scripted_sockets::restart_holder() {
+void scripted_sockets::lose_holder() {
   connections_.clear();
+  done_ = true;
+}
+
+void scripted_sockets::restart_holder() {
+  lose_holder();
   done_ = false;
 }
 

@@ -71,6 +71,9 @@ public:
   /// Time goes by: what is late arrives, and who waits too long has failed.
   void advance(std::chrono::milliseconds time);
 
+  /// The holder is gone: all connections are over, and nobody connects.
+  void lose_holder();
+
   /// The holder dies and another one begins: all connections are over, and
   /// nobody hears of it.
   void restart_holder();
@@ -83,6 +86,11 @@ public:
 
   /// All paths that somebody connected to, also in vain.
   std::vector<std::string> connected;
+
+  /// Whether a connection is neither closed nor over.
+  [[nodiscard]] bool has(connection_id id) const {
+    return connections_.contains(id);
+  }
 
   /// Connections to a path that are neither closed nor over.
   [[nodiscard]] std::vector<connection_id> at(const std::string& path) const;

@@ -18,6 +18,11 @@ std::string argument(const process_order& order, const std::string& name) {
   return *std::next(i);
 }
 
+/// A number that ends in `ms`.
+std::chrono::milliseconds milliseconds_in(const std::string& text) {
+  return std::chrono::milliseconds{std::stoll(text)};
+}
+
 } // namespace
 
 // -- the port -----------------------------------------------------------------
@@ -33,24 +38,29 @@ expected<process_identity> simulated_workers::start(const process_order& order,
   auto who = scripted_processes::start(order, std::move(listener));
   if (!who)
     return who;
+  begun.emplace_back(sid, *who);
   auto& x = workers_[sid];
   x.sock = argument(order, "--sock");
   x.who = *who;
   x.core = std::make_unique<worker_core>(std::move(what));
-  peer_script peer;
-  peer.who.pid = who->pid;
-  peer.on_frame = [this, sid](connection_id id, const std::string& frame) {
-    auto& me = workers_.at(sid);
-    if (!me.hangs && lives(me))
-      perform(sid, me.core->received(id, frame));
-  };
-  sockets->peers[x.sock] = std::move(peer);
+  x.alone_since_ns = clocks_.steady_ns();
+  x.greet_timeout = milliseconds_in(argument(order, "--greet-timeout"));
+  x.orphan_timeout = milliseconds_in(argument(order, "--orphan-timeout"));
+  if (dying_at_hello > 0) {
+    --dying_at_hello;
+    x.dies_at_hello = true;
+  }
+  if (is_ready(*who))
+    listen(sid, x);
   return who;
 }
 
 expected<void> simulated_workers::send(const process_identity& who,
                                        int signal) {
   auto sent = scripted_processes::send(who, signal);
+  for (auto& [sid, x] : workers_)
+    if (sent && x.who == who && x.hangs && signal == SIGTERM)
+      x.is_told_to_end = true;
   clean();
   return sent;
 }
@@ -59,24 +69,56 @@ expected<void> simulated_workers::send(const process_identity& who,
 
 bool simulated_workers::work() {
   bool worked = false;
-  for (auto& [sid, x] : workers_)
-    if (!x.hangs && x.core->has_work() && lives(x)) {
+  for (auto& sid : living())
+    if (auto& x = workers_.at(sid); !x.hangs && x.core->has_work()) {
       perform(sid, x.core->advance());
       worked = true;
     }
   return worked;
 }
 
-void simulated_workers::beat() {
+bool simulated_workers::work_one(std::mt19937_64& random) {
+  std::vector<std::string> busy;
   for (auto& [sid, x] : workers_)
-    if (!x.hangs && lives(x))
+    if (!x.hangs && x.core->has_work())
+      busy.push_back(sid);
+  if (busy.empty())
+    return false;
+  auto& sid = busy[random() % busy.size()];
+  perform(sid, workers_.at(sid).core->advance());
+  return true;
+}
+
+void simulated_workers::beat() {
+  for (auto& sid : living()) {
+    auto& x = workers_.at(sid);
+    if (x.hangs)
+      continue;
+    auto now = clocks_.steady_ns();
+    if (auto id = x.core->attached(); id != 0 && !sockets->has(id)) {
+      x.core->lost(id);
+      x.alone_since_ns = now;
+    }
+    auto patience
+      = x.core->was_greeted() ? x.orphan_timeout : x.greet_timeout;
+    if (!x.core->is_attached()
+        && now - x.alone_since_ns >= std::chrono::nanoseconds{patience}.count())
+      perform(sid, {end_worker{}});
+    else
       perform(sid, x.core->beat());
+  }
+}
+
+void simulated_workers::become_ready(const std::string& sid) {
+  auto& x = workers_.at(sid);
+  if (is_ready(x.who))
+    return;
+  listen(sid, x);
+  say(x.who, "ready");
 }
 
 void simulated_workers::die(const std::string& sid, int signal) {
-  auto& x = workers_.at(sid);
-  if (lives(x))
-    end(x.who, {process_exit::manner::signalled, signal});
+  end(workers_.at(sid).who, {process_exit::manner::signalled, signal});
   clean();
 }
 
@@ -85,10 +127,61 @@ void simulated_workers::die_all() {
     die(sid);
 }
 
+void simulated_workers::cut_power() {
+  workers_.clear();
+  usurpers_.clear();
+  sockets->peers.clear();
+  reboot();
+  restart_node();
+}
+
 void simulated_workers::hang(const std::string& sid) {
   auto& x = workers_.at(sid);
   x.hangs = true;
   obey(x.who, obedience::ignores_requests);
+}
+
+void simulated_workers::wake(const std::string& sid) {
+  auto& x = workers_.at(sid);
+  x.hangs = false;
+  obey(x.who, obedience::ends);
+  if (x.is_told_to_end) {
+    die(sid, SIGTERM);
+    return;
+  }
+  for (auto& [id, frame] : std::exchange(x.unread, {}))
+    if (workers_.contains(sid))
+      perform(sid, x.core->received(id, frame));
+}
+
+void simulated_workers::delay(const std::string& sid,
+                              std::chrono::milliseconds time) {
+  auto& x = workers_.at(sid);
+  x.delay = time;
+  if (auto peer = sockets->peers.find(x.sock); peer != sockets->peers.end())
+    peer->second.delay = time;
+}
+
+void simulated_workers::usurp(const std::string& sock, std::int32_t pid) {
+  auto who = begin_stranger(pid);
+  worker_description what;
+  what.version = version;
+  what.nonce = "of somebody else";
+  what.clocks = clocks_;
+  auto& core = usurpers_.emplace(who, std::move(what)).first->second;
+  peer_script peer;
+  peer.who.pid = who.pid;
+  peer.on_frame = [this, &core](connection_id id, const std::string& frame) {
+    for (auto& effect : core.received(id, frame))
+      if (auto* said = std::get_if<send_frame>(&effect))
+        sockets->say(said->connection, said->frame);
+  };
+  sockets->peers[sock] = std::move(peer);
+}
+
+void simulated_workers::lose_node() {
+  lose_holder();
+  sockets->lose_holder();
 }
 
 void simulated_workers::restart_node() {
@@ -98,11 +191,10 @@ void simulated_workers::restart_node() {
 
 // -- what the test sees -------------------------------------------------------
 
-std::vector<std::string> simulated_workers::living() {
+std::vector<std::string> simulated_workers::living() const {
   std::vector<std::string> out;
   for (auto& [sid, x] : workers_)
-    if (lives(x))
-      out.push_back(sid);
+    out.push_back(sid);
   return out;
 }
 
@@ -112,8 +204,23 @@ worker_standing simulated_workers::standing(const std::string& sid) const {
 
 // -- implementation details ---------------------------------------------------
 
-bool simulated_workers::lives(const worker& x) {
-  return *is_alive(x.who);
+void simulated_workers::listen(const std::string& sid, worker& x) {
+  peer_script peer;
+  peer.who.pid = x.who.pid;
+  peer.delay = x.delay;
+  peer.on_frame = [this, sid](connection_id id, const std::string& frame) {
+    auto i = workers_.find(sid);
+    if (i == workers_.end())
+      return;
+    auto& me = i->second;
+    if (me.dies_at_hello)
+      die(sid);
+    else if (me.hangs)
+      me.unread.emplace_back(id, frame);
+    else
+      perform(sid, me.core->received(id, frame));
+  };
+  sockets->peers[x.sock] = std::move(peer);
 }
 
 void simulated_workers::perform(const std::string& sid,
@@ -130,13 +237,17 @@ void simulated_workers::perform(const std::string& sid,
 }
 
 void simulated_workers::clean() {
-  for (auto& [sid, x] : workers_)
-    if (auto peer = sockets->peers.find(x.sock);
-        peer != sockets->peers.end() && !lives(x)) {
-      sockets->peers.erase(peer);
-      for (auto id : sockets->at(x.sock))
-        sockets->hang_up(id);
+  for (auto i = workers_.begin(); i != workers_.end();) {
+    if (*is_alive(i->second.who)) {
+      ++i;
+      continue;
     }
+    auto sock = i->second.sock;
+    i = workers_.erase(i);
+    sockets->peers.erase(sock);
+    for (auto id : sockets->at(sock))
+      sockets->hang_up(id);
+  }
 }
 
 } // namespace muster::test
