@@ -276,8 +276,13 @@ session_effects session_state::machine_failed(const failure& why) {
   resting_ = true;
   emit(arm_retry{});
   if (!is_passing(why.code)) {
-    refuse_all(waiters_, why);
-    emit(tell_awaiters{why});
+    // Nobody must think that an answer was not taken.
+    failure told{why.code,
+                 fmt::format("what session '{}' was told is on disk, and it "
+                             "goes on as soon as it can: {}",
+                             view().session_id, why.message)};
+    refuse_all(waiters_, told);
+    emit(tell_awaiters{std::move(told)});
   }
   return take_effects();
 }

@@ -573,8 +573,12 @@ CAF_TEST(who waits is told why no machine can be built) {
   perform(core.retry(now));
   CAF_CHECK(busy);
   perform(core.machine_failed({errc::registry_corrupted, "broken"}));
-  CAF_CHECK_EQUAL(refusals[t].message, "broken");
-  CAF_CHECK_EQUAL(awaiters_told->message, "broken");
+  for (auto& told : {refusals[t], *awaiters_told}) {
+    CAF_CHECK_EQUAL(told.code, errc::registry_corrupted);
+    CAF_CHECK_EQUAL(told.message,
+                    "what session 's-1' was told is on disk, and it goes on as "
+                    "soon as it can: broken");
+  }
   // It is tried again nevertheless.
   CAF_CHECK(retry_timer);
 }

@@ -43,8 +43,8 @@ void simulation::use_pool() {
 
 void simulation::spawn_worker() {
   note([] { return "a client asks for a worker"; });
-  auto record = keep(
-    [this](request_record_ptr again) { send_spawn_worker(again); });
+  auto record
+    = keep([this](request_record_ptr again) { send_spawn_worker(again); });
   send_spawn_worker(record);
 }
 
@@ -77,8 +77,8 @@ void simulation::stop_workers(const std::string& sid) {
   // Seldom all of them.
   auto prefix = chance(4) ? std::string{} : sid;
   note([&] { return "an operator stops worker '" + prefix + "'"; });
-  auto reply = bench_.send<pool_stop_reply>(pool_atom::value, stop_atom::value,
-                                            prefix);
+  auto reply
+    = bench_.send<pool_stop_reply>(pool_atom::value, stop_atom::value, prefix);
   open_.push_back({[this, reply] {
     if (!*reply)
       return false;

@@ -23,18 +23,28 @@ constexpr std::size_t max_open_requests = 10;
 } // namespace
 
 void simulation_report::add(const simulation_report& other) {
-  for (auto number :
-       {&simulation_report::requests, &simulation_report::repeats,
-        &simulation_report::acknowledged, &simulation_report::sessions,
-        &simulation_report::starts, &simulation_report::kills,
-        &simulation_report::power_cuts, &simulation_report::disk_faults,
-        &simulation_report::syncs, &simulation_report::observed,
-        &simulation_report::missed, &simulation_report::stops,
-        &simulation_report::damages, &simulation_report::damages_refused,
-        &simulation_report::damages_unnoticed, &simulation_report::workers,
-        &simulation_report::workers_killed, &simulation_report::workers_crashed,
-        &simulation_report::workers_hung, &simulation_report::workers_survived,
-        &simulation_report::sockets_usurped, &simulation_report::given_up})
+  for (auto number : {&simulation_report::requests,
+                      &simulation_report::repeats,
+                      &simulation_report::acknowledged,
+                      &simulation_report::sessions,
+                      &simulation_report::starts,
+                      &simulation_report::kills,
+                      &simulation_report::power_cuts,
+                      &simulation_report::disk_faults,
+                      &simulation_report::syncs,
+                      &simulation_report::observed,
+                      &simulation_report::missed,
+                      &simulation_report::stops,
+                      &simulation_report::damages,
+                      &simulation_report::damages_refused,
+                      &simulation_report::damages_unnoticed,
+                      &simulation_report::workers,
+                      &simulation_report::workers_killed,
+                      &simulation_report::workers_crashed,
+                      &simulation_report::workers_hung,
+                      &simulation_report::workers_survived,
+                      &simulation_report::sockets_usurped,
+                      &simulation_report::given_up})
     this->*number += other.*number;
 }
 
@@ -44,7 +54,8 @@ std::string simulation_report::text() const {
     "events observed and "
     "{} missed, {} starts, {} stops, {} kills, {} power cuts, {} faults of the "
     "disk, {} syncs, {} files damaged: {} refused, {} not noticed; {} workers, "
-    "{} killed, {} crashed, {} hung, {} taken over by the next node, {} sockets "
+    "{} killed, {} crashed, {} hung, {} taken over by the next node, {} "
+    "sockets "
     "taken by strangers, {} sessions given up",
     sessions, requests, repeats, acknowledged, observed, missed, starts, stops,
     kills, power_cuts, disk_faults, syncs, damages, damages_refused,
@@ -54,9 +65,8 @@ std::string simulation_report::text() const {
 
 simulation::simulation(simulation_options options)
   : options_(std::move(options)), random_(options_.seed), bench_(options_.seed),
-    audience_(
-      bench_, model_, random_,
-      [this](const std::function<std::string()>& text) { note(text); }),
+    audience_(bench_, model_, random_,
+              [this](const std::function<std::string()>& text) { note(text); }),
     workforce_(
       bench_, model_, random_,
       [this](const std::function<std::string()>& text) { note(text); }) {
@@ -846,8 +856,8 @@ void simulation::settle() {
 }
 
 void simulation::end_workers() {
-  auto stopped = bench_.send<pool_stop_reply>(pool_atom::value, stop_atom::value,
-                                              std::string{});
+  auto stopped = bench_.send<pool_stop_reply>(pool_atom::value,
+                                              stop_atom::value, std::string{});
   bench_.advance(bench_.settings.pool.orphan_timeout + 2s);
   if (!*stopped || !**stopped || !(**stopped)->errors.empty())
     throw violation{"the workers cannot be stopped"};

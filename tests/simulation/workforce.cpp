@@ -313,8 +313,8 @@ void workforce::check_rest() {
   read_document();
   for (auto& sid : bench_.workers->living())
     if (!document_.entries.contains(sid))
-      throw violation{fmt::format("worker {} lives and is not named on disk",
-                                  sid)};
+      throw violation{
+        fmt::format("worker {} lives and is not named on disk", sid)};
   for (auto& [sid, session] : document_.entries)
     if (!lives(sid))
       throw violation{
@@ -326,8 +326,8 @@ void workforce::check_end() {
   if (!left.empty())
     throw violation{fmt::format("worker {} is left", left.front())};
   if (bench_.workers->sockets->size() > 0)
-    throw violation{fmt::format("{} connections are left",
-                                bench_.workers->sockets->size())};
+    throw violation{
+      fmt::format("{} connections are left", bench_.workers->sockets->size())};
   if (bench_.workers->size() > 0)
     throw violation{
       fmt::format("{} processes are held", bench_.workers->size())};
@@ -366,10 +366,10 @@ void workforce::read_document() {
   for (auto* list : {"sessions", "starting"})
     for (auto& entry : read[list]) {
       auto sid = entry["sid"].get<std::string>();
-      document_.entries[sid] = entry.contains("session")
-                                   && entry["session"].is_string()
-                                 ? entry["session"].get<std::string>()
-                                 : std::string{};
+      document_.entries[sid]
+        = entry.contains("session") && entry["session"].is_string()
+            ? entry["session"].get<std::string>()
+            : std::string{};
       document_.socks[sid] = entry["sock"].get<std::string>();
     }
 }

@@ -99,8 +99,7 @@ void simulated_workers::beat() {
       x.core->lost(id);
       x.alone_since_ns = now;
     }
-    auto patience
-      = x.core->was_greeted() ? x.orphan_timeout : x.greet_timeout;
+    auto patience = x.core->was_greeted() ? x.orphan_timeout : x.greet_timeout;
     if (!x.core->is_attached()
         && now - x.alone_since_ns >= std::chrono::nanoseconds{patience}.count())
       perform(sid, {end_worker{}});
