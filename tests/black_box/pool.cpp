@@ -335,8 +335,11 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
         R"({"sessions":{}})", R"({"sessions":[{"sid":"p-1","pid":"7"}]})"}) {
     CAF_MESSAGE(text);
     pool_box box;
+    auto script = box.folder.write("return.lua", "return 1");
     box.require_start();
     auto id = box.paused_in_worker(ask);
+    auto answered = box.paused_in_worker(ask);
+    auto pid = box.worker_of(id)["pid"];
     CAF_CHECK_EQUAL(box.stop().code, 0);
     auto whole = box.document_text();
     box.write_document(text);
@@ -347,7 +350,8 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
           {"pool", "stop"},
           {"pool", "stop", "p-1"},
           {"pool", "gc"},
-          {"session", "feed", id, "x"}}) {
+          {"session", "feed", answered, "x"},
+          {"run", script, "--in", "worker"}}) {
       auto refused = box.run_json(verb);
       CAF_CHECK_EQUAL(refused.code, 8);
       CAF_CHECK_EQUAL(refused.error_code(), "registry_corrupted");
@@ -360,14 +364,19 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
     std::ifstream copy{box.document_path() + ".broken", std::ios::binary};
     CAF_CHECK_EQUAL(std::string(std::istreambuf_iterator<char>{copy}, {}),
                     text);
-    // Once it is mended, its worker goes on.
-    auto workers = box.processes();
-    CAF_CHECK_EQUAL(workers.size(), 1u);
+    // Once it is mended, both workers are found, and what was fed meanwhile has
+    // not been lost.
+    CAF_CHECK_EQUAL(box.processes().size(), 2u);
     CAF_CHECK_EQUAL(box.stop().code, 0);
     box.write_document(whole);
     box.require_start();
-    CAF_CHECK_EQUAL(box.worker_of(id)["pid"], *workers.begin());
+    CAF_CHECK_EQUAL(box.worker_of(id)["pid"], pid);
     CAF_CHECK_EQUAL(box.fed(id, "x")["result"], "x");
+    auto ended = box.run_json({"session", "wait", answered, "--for", "end"});
+    CAF_CHECK_EQUAL(only_document(ended.out)["result"], "x");
+    CAF_CHECK_EQUAL(box.told(answered), "why? -> \"x\"\n");
+    std::filesystem::remove(box.document_path() + ".broken");
+    CAF_CHECK_EQUAL(box.leftovers(), "");
   }
 }
 
