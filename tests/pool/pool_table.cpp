@@ -436,6 +436,22 @@ CAF_TEST(C10 a stop is answered when the end is confirmed and not before) {
   CAF_CHECK((signals_to(who(sid)) == std::vector<int>{SIGTERM, SIGKILL}));
 }
 
+CAF_TEST(C02 what is answered is on disk) {
+  begin();
+  auto sid = spawned();
+  auto t = stop(sid);
+  hear();
+  CAF_CHECK(!processes.lives(sid));
+  auto all = list();
+  auto dead = collect();
+  for (auto x : {t, all, dead})
+    CAF_CHECK_EQUAL(answers.count(x), 0u);
+  save();
+  for (auto x : {t, all, dead})
+    CAF_CHECK_EQUAL(answers.count(x), 1u);
+  CAF_CHECK(document()["sessions"].empty());
+}
+
 CAF_TEST(a worker that hangs is told and can be stopped again) {
   begin();
   auto sid = spawned();
