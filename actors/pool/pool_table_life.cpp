@@ -45,6 +45,13 @@ std::int64_t ns(std::chrono::milliseconds time) {
   return std::chrono::nanoseconds(time).count();
 }
 
+/// The connection of a client is another matter, so this has a code of its own.
+failure lost_at_start(const std::string& sid, const failure& why) {
+  return {errc::program_failed,
+          fmt::format("worker '{}' did not say who it is: {}", sid,
+                      why.message)};
+}
+
 failure other_version(const std::string& sid, const std::string& theirs,
                       const std::string& ours) {
   return {errc::version_mismatch,
@@ -452,7 +459,7 @@ pool::effects pool_table::closed(const std::string& sid, connection_id id,
   hang_up(*w);
   switch (w->at) {
     case stage::greeting:
-      fail_start(*w, why);
+      fail_start(*w, lost_at_start(sid, why));
       break;
     case stage::searching:
     case stage::unreachable:
@@ -460,7 +467,7 @@ pool::effects pool_table::closed(const std::string& sid, connection_id id,
       break;
     case stage::recording:
       if (w->is_new) {
-        fail_start(*w, why);
+        fail_start(*w, lost_at_start(sid, why));
         break;
       }
       [[fallthrough]];
@@ -490,7 +497,7 @@ pool::effects pool_table::send_refused(const std::string& sid) {
       act(*w, w->ladder.on_refused(env_.steady_ns()));
     else if (w->at == stage::greeting)
       fail_start(*w,
-                 {errc::connection_lost,
+                 {errc::program_failed,
                   fmt::format("worker '{}' cannot be asked who it is", sid)});
     else if (w->at == stage::searching || w->at == stage::unreachable)
       lose(*w);

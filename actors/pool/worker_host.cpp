@@ -18,6 +18,14 @@ constexpr std::size_t max_waiting = 1'024;
 
 constexpr auto max_frame_bytes = socket_limits{}.max_frame_bytes;
 
+/// Why a worker is lost whose connection refuses something: one that nobody
+/// knows any more was lost before.
+failure lost_by(failure why) {
+  if (why.code == errc::not_found)
+    why.code = errc::connection_lost;
+  return why;
+}
+
 } // namespace
 
 // -- inbox --------------------------------------------------------------------
@@ -73,7 +81,7 @@ worker_host::worker_host(std::shared_ptr<socket_port> sockets,
     in->put(std::move(event));
   });
   if (!heard)
-    lost_ = heard.error();
+    lost_ = lost_by(std::move(heard.error()));
 }
 
 worker_host::~worker_host() {
@@ -138,7 +146,7 @@ void worker_host::say(std::string frame) {
   if (lost_)
     return;
   if (auto sent = sockets_->send(connection_, std::move(frame)); !sent)
-    lost_ = sent.error();
+    lost_ = lost_by(std::move(sent.error()));
 }
 
 void worker_host::say_all(expected<std::vector<std::string>> frames) {

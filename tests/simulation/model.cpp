@@ -2,8 +2,6 @@
 
 #include "tests/simulation/model.hpp"
 
-#include "actors/strategy/settings.hpp"
-
 #include "messages/json.hpp"
 
 #include <fmt/format.h>
@@ -77,7 +75,8 @@ void model::cancels(const std::string& id, const std::string& reason) {
 }
 
 void model::crashed(const std::string& id) {
-  ++(id.empty() ? crashes_ : record(id).crashes);
+  // Clients may not know of the session.
+  ++crashes_[id];
 }
 
 // -- what observers see -------------------------------------------------------
@@ -208,7 +207,7 @@ void model::shown(const expectation& at_least, const session_view& view) {
   if (view.phase == session_phase::cancelled
       && session.cancel_reasons.count(view.reason.detail.value_or("")) == 0)
     broken(id, "was cancelled, and nobody asked for it");
-  if (is_given_up(view) && !may_be_given_up(session))
+  if (is_given_up(view) && !may_be_given_up(id))
     broken(id, "was given up, and its workers did not crash");
   if (view.phase == session_phase::paused && view.queries.empty())
     broken(id, "is paused without an open query");
@@ -341,9 +340,12 @@ bool model::may_be_gone(const session_record& session) const {
                             is_answered));
 }
 
-bool model::may_be_given_up(const session_record& session) const {
-  constexpr auto max_crashes = strategy_settings{}.max_crashes;
-  return session.crashes + crashes_ >= max_crashes;
+bool model::may_be_given_up(const std::string& id) const {
+  auto crashes = [this](const std::string& x) {
+    auto i = crashes_.find(x);
+    return i != crashes_.end() ? i->second : 0;
+  };
+  return crashes(id) + crashes({}) >= max_crashes;
 }
 
 void model::note_phase(session_record& session, const std::string& id,

@@ -58,8 +58,6 @@ public:
     session_phase phase = session_phase::running;
     /// Every reason that was ever given to cancel it.
     std::set<std::string> cancel_reasons;
-    /// How often a worker crashed that had it.
-    std::uint64_t crashes = 0;
     /// Whether it was told to be gone: somebody deleted it.
     bool is_gone = false;
     std::map<std::string, query_record> queries;
@@ -95,6 +93,11 @@ public:
     /// It was known to be deleted.
     bool is_gone = false;
   };
+
+  // -- what can be set --------------------------------------------------------
+
+  /// Workers that crash in a row before their session is given up.
+  std::uint64_t max_crashes = 3;
 
   // -- what clients do and hear -----------------------------------------------
 
@@ -167,7 +170,7 @@ public:
   [[nodiscard]] bool may_be_gone(const session_record& session) const;
 
   /// Whether so many workers crashed under a session that it may be given up.
-  [[nodiscard]] bool may_be_given_up(const session_record& session) const;
+  [[nodiscard]] bool may_be_given_up(const std::string& id) const;
 
   /// Answers that were acknowledged so far.
   [[nodiscard]] std::size_t acknowledged() const {
@@ -187,8 +190,8 @@ private:
   std::size_t acknowledged_ = 0;
   bool was_pruned_ = false;
   bool workers_fail_ = false;
-  /// Crashes of workers of which nobody knows what session they had.
-  std::uint64_t crashes_ = 0;
+  /// Crashes of workers by the session that they had.
+  std::map<std::string, std::uint64_t> crashes_;
 };
 
 } // namespace muster::test

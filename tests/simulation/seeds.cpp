@@ -39,6 +39,13 @@ CAF_TEST(
   CAF_CHECK(sum.disk_faults > 300u * 2);
   CAF_CHECK(sum.damages > 300u);
   CAF_CHECK(sum.damages_refused > 30u);
+  CAF_CHECK(sum.workers > 300u * 10);
+  CAF_CHECK(sum.workers_killed > 300u);
+  CAF_CHECK(sum.workers_crashed > 300u);
+  CAF_CHECK(sum.workers_hung > 300u);
+  CAF_CHECK(sum.workers_survived > 100u);
+  CAF_CHECK(sum.sockets_usurped > 100u);
+  CAF_CHECK(sum.given_up > 3u);
 }
 
 CAF_TEST(a seed gives the same run every time) {

@@ -92,6 +92,8 @@ simulation::simulation(simulation_options options)
     settings.session.max_active = 3 + roll(4);
   settings.storage.checkpoint_pages = 1 + roll(60);
   prunes_ = chance(5);
+  settings.session.retry_after = chance(2) ? 1'000ms : 50ms;
+  settings.strategy.max_crashes = model_.max_crashes = 2 + roll(2);
   settings.pool.spawn_timeout = 3s;
   settings.pool.greet_timeout = 2s;
   settings.pool.patience = 3s;
@@ -939,7 +941,8 @@ void simulation::check_record(const std::string& id) {
 void simulation::finish_session(const std::string& id) {
   for (int rounds = 0;; ++rounds) {
     if (rounds > 100)
-      throw violation{"session " + id + " does not end"};
+      throw violation{fmt::format("session {} does not end, the pool is {}",
+                                  id, bench_.status()["pool"].dump())};
     auto view = bench_.show(id);
     if (!view)
       throw violation{"session " + id + ": " + view.error().message};

@@ -74,9 +74,9 @@ void workforce::go_on_alone() {
   for (auto rounds = roll(4); rounds > 0; --rounds) {
     for (auto slices = roll(20); slices > 0; --slices)
       bench_.workers->work();
-    if (chance(4))
+    if (!is_healed_ && chance(4))
       disturb();
-    if (chance(4))
+    if (!is_healed_ && chance(4))
       usurp();
     if (chance(4)) {
       std::chrono::milliseconds time{1 + roll(3'000)};
@@ -95,6 +95,7 @@ void workforce::forget() {
 }
 
 void workforce::heal() {
+  is_healed_ = true;
   bench_.workers->scripts.clear();
   bench_.workers->dying_at_hello = 0;
   crashes_left_ = 0;
@@ -231,13 +232,7 @@ void workforce::go_on_crashing() {
 
 void workforce::check() {
   auto& workers = *bench_.workers;
-  for (; begun_seen_ < workers.begun.size(); ++begun_seen_) {
-    auto& [sid, who] = workers.begun[begun_seen_];
-    sids_.insert(sid);
-    identities_.insert(who);
-    pids_.push_back(who.pid);
-    ++counters_.started;
-  }
+  note_begun();
   go_on_crashing();
   read_document();
   std::map<std::string, std::string> holders;
@@ -341,7 +336,8 @@ std::string workforce::some() {
   return all.empty() ? std::string{} : all[roll(all.size())];
 }
 
-bool workforce::has_begun(const std::string& sid) const {
+bool workforce::has_begun(const std::string& sid) {
+  note_begun();
   return sids_.contains(sid);
 }
 
@@ -351,6 +347,16 @@ bool workforce::names(const std::string& sid) {
 }
 
 // -- implementation details ---------------------------------------------------
+
+void workforce::note_begun() {
+  auto& begun = bench_.workers->begun;
+  for (; counters_.started < begun.size(); ++counters_.started) {
+    auto& [sid, who] = begun[counters_.started];
+    sids_.insert(sid);
+    identities_.insert(who);
+    pids_.push_back(who.pid);
+  }
+}
 
 void workforce::read_document() {
   auto text = bench_.disk.contents(document_path).value_or("");

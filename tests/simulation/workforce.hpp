@@ -50,7 +50,7 @@ public:
   /// The power is cut: they are gone as well.
   void forget();
 
-  /// From now on all start as they should, and none hangs that could go on.
+  /// From now on nothing happens to them, and none hangs that could go on.
   void heal();
 
   /// Ends those that hang for ever and that no node knows.
@@ -80,7 +80,7 @@ public:
   [[nodiscard]] std::string some();
 
   /// Whether a worker was ever started.
-  [[nodiscard]] bool has_begun(const std::string& sid) const;
+  [[nodiscard]] bool has_begun(const std::string& sid);
 
   [[nodiscard]] bool lives(const std::string& sid) const {
     return bench_.workers->all().contains(sid);
@@ -109,6 +109,9 @@ private:
   };
 
   void read_document();
+
+  /// Takes down who was started since.
+  void note_begun();
 
   void kill(const std::string& sid);
 
@@ -146,6 +149,7 @@ private:
   std::mt19937_64& random_;
   std::function<void(const std::function<std::string()>&)> note_;
   workforce_counters counters_;
+  bool is_healed_ = false;
   document document_;
   /// Those that will never come back.
   std::set<std::string> hopeless_;
@@ -156,7 +160,6 @@ private:
   std::set<process_identity> identities_;
   std::vector<std::int32_t> pids_;
   std::set<std::string> sids_;
-  std::size_t begun_seen_ = 0;
   std::size_t signals_seen_ = 0;
   /// The session whose workers crash, and how often they still do.
   std::string crashing_;

@@ -135,6 +135,9 @@ std::size_t node_bench::run(std::size_t max_messages) {
   for (; count < max_messages && (!jobs.empty() || workers->work()); ++count) {
     if (jobs.empty())
       continue;
+    // An endless script in the node is not to keep workers from working.
+    if (count % 16 == 15)
+      workers->work();
     auto* job = jobs.front();
     scheduler().try_run_once();
     // An actor with more to do is left at the front; here all take turns.
