@@ -274,7 +274,8 @@ std::optional<host_report> local_host::on(machine_requires& requires_module) {
       module.text = sources_.at(found.at("hash").get<std::string>());
     }
     machine_->provide(std::move(module));
-    return std::nullopt;
+    // As behind the answer of a session.
+    return host_busy{};
   }
   if (out_of_effects())
     return fail(fmt::format("strategy.max-effects: the script asked the host "

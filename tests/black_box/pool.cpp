@@ -372,7 +372,7 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
     box.require_start();
     CAF_CHECK_EQUAL(box.worker_of(id)["pid"], pid);
     CAF_CHECK_EQUAL(box.fed(id, "x")["result"], "x");
-    auto ended = box.run_json({"session", "wait", answered, "--for", "end"});
+    auto ended = box.run_json({"session", "wait", answered});
     CAF_CHECK_EQUAL(only_document(ended.out)["result"], "x");
     CAF_CHECK_EQUAL(box.told(answered), "why? -> \"x\"\n");
     std::filesystem::remove(box.document_path() + ".broken");
