@@ -3,14 +3,18 @@
 #include "actors/persistence/state_directory.hpp"
 
 #include "actors/persistence/disk.hpp"
+#include "actors/process/process_identity.hpp"
 #include "actors/process/system_call.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -41,12 +45,35 @@ expected<void> make_directories(const std::filesystem::path& path) {
   return make_posix_disk()->sync_folder(path.parent_path());
 }
 
-/// What stands in the lock: the process that holds it.
-std::string holder(int lock) {
+/// What stands in the lock: the process that holds it; 0 if there is none.
+long holder(int lock) {
   char text[32] = {};
-  if (::pread(lock, text, sizeof(text) - 1, 0) <= 0 || std::atol(text) <= 0)
-    return "another process";
-  return fmt::format("the process {}", std::atol(text));
+  if (::pread(lock, text, sizeof(text) - 1, 0) <= 0)
+    return 0;
+  return std::max(std::atol(text), 0l);
+}
+
+/// Whether nobody has that pid.
+bool is_gone(long pid) {
+  auto found = stat_of(pid);
+  return found && (!*found || (*found)->is_over());
+}
+
+/// Takes the lock. That of a node which was killed while it started a worker is
+/// held by that child for an instant, until it has become another program.
+/// @returns an error number, or 0.
+int take_lock(int lock) {
+  using namespace std::chrono_literals;
+  auto end = std::chrono::steady_clock::now() + 2s;
+  for (;;) {
+    if (::flock(lock, LOCK_EX | LOCK_NB) == 0)
+      return 0;
+    auto reason = errno;
+    if (reason != EWOULDBLOCK || !is_gone(holder(lock))
+        || std::chrono::steady_clock::now() >= end)
+      return reason;
+    std::this_thread::sleep_for(5ms);
+  }
 }
 
 } // namespace
@@ -73,9 +100,10 @@ state_directory::open(const std::string& path) {
   });
   if (lock < 0)
     return failed("open", lock_path);
-  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    auto reason = errno;
-    auto who = holder(lock);
+  if (auto reason = take_lock(lock); reason != 0) {
+    auto pid = holder(lock);
+    auto who
+      = pid > 0 ? fmt::format("the process {}", pid) : "another process";
     ::close(lock);
     if (reason != EWOULDBLOCK)
       return tl::unexpected<failure>{disk_failure(reason, "lock", lock_path)};
