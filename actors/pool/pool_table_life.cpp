@@ -47,9 +47,9 @@ std::int64_t ns(std::chrono::milliseconds time) {
 
 /// The connection of a client is another matter, so this has a code of its own.
 failure lost_at_start(const std::string& sid, const failure& why) {
-  return {errc::program_failed,
-          fmt::format("worker '{}' did not say who it is: {}", sid,
-                      why.message)};
+  return {
+    errc::program_failed,
+    fmt::format("worker '{}' did not say who it is: {}", sid, why.message)};
 }
 
 failure other_version(const std::string& sid, const std::string& theirs,

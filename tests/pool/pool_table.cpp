@@ -153,17 +153,25 @@ CAF_TEST(a worker that dies before it is ready leaves nothing) {
 }
 
 CAF_TEST(a worker that dies after it is ready leaves nothing) {
-  begin();
-  auto t = spawn();
-  save();                  // the intent
-  deliver(process_events); // ready: the connection stands
-  processes.die(processes.workers.begin()->first);
-  run();
-  refusal(t);
-  CAF_CHECK_EQUAL(table->size(), 0u);
-  CAF_CHECK(document()["starting"].empty());
-  CAF_CHECK(document()["sessions"].empty());
-  CAF_CHECK_EQUAL(sockets.size(), 0u);
+  for (auto connection_ends_first : {false, true}) {
+    restart();
+    begin();
+    auto t = spawn();
+    save();                  // the intent
+    deliver(process_events); // ready: the connection stands
+    processes.die(processes.workers.begin()->first);
+    while (connection_ends_first && deliver(socket_events)) {
+      // nop
+    }
+    run();
+    // It is not the client's connection that is lost.
+    CAF_CHECK_EQUAL(refusal(t).code, errc::program_failed);
+    CAF_CHECK_EQUAL(table->size(), 0u);
+    CAF_CHECK(document()["starting"].empty());
+    CAF_CHECK(document()["sessions"].empty());
+    CAF_CHECK_EQUAL(sockets.size(), 0u);
+    processes.workers.clear();
+  }
 }
 
 CAF_TEST(a worker that dies while it is written down leaves nothing) {

@@ -284,10 +284,8 @@ void model::refused(const std::string& id, const failure& why) {
     case errc::storage_failed:
     case errc::read_only:
     case errc::timeout:
-      return;
+    // A worker that never came to be ready.
     case errc::program_failed:
-      if (!workers_fail_)
-        broken(id, "blames a worker, and none has failed: " + why.message);
       return;
     case errc::not_found:
       // An unknown query is fine; an unknown session is not.

@@ -118,11 +118,6 @@ public:
     was_pruned_ = true;
   }
 
-  /// A worker is about to fail: from now on requests may be refused for that.
-  void workers_fail() {
-    workers_fail_ = true;
-  }
-
   /// A worker crashes.
   /// @param id the session that it has; empty if nobody knows.
   void crashed(const std::string& id);
@@ -189,7 +184,6 @@ private:
   std::map<std::string, session_record> sessions_;
   std::size_t acknowledged_ = 0;
   bool was_pruned_ = false;
-  bool workers_fail_ = false;
   /// Crashes of workers by the session that they had.
   std::map<std::string, std::uint64_t> crashes_;
 };

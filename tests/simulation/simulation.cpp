@@ -941,8 +941,8 @@ void simulation::check_record(const std::string& id) {
 void simulation::finish_session(const std::string& id) {
   for (int rounds = 0;; ++rounds) {
     if (rounds > 100)
-      throw violation{fmt::format("session {} does not end, the pool is {}",
-                                  id, bench_.status()["pool"].dump())};
+      throw violation{fmt::format("session {} does not end, the pool is {}", id,
+                                  bench_.status()["pool"].dump())};
     auto view = bench_.show(id);
     if (!view)
       throw violation{"session " + id + ": " + view.error().message};

@@ -117,7 +117,6 @@ void workforce::clear_away() {
 void workforce::kill(const std::string& sid) {
   ++counters_.killed;
   survivors_.erase(sid);
-  model_.workers_fail();
   note_([&] { return "worker " + sid + " is killed"; });
   bench_.workers->die(sid, SIGKILL);
 }
@@ -125,7 +124,6 @@ void workforce::kill(const std::string& sid) {
 void workforce::crash(const std::string& sid) {
   ++counters_.crashed;
   survivors_.erase(sid);
-  model_.workers_fail();
   read_document();
   auto entry = document_.entries.find(sid);
   auto session = bench_.workers->standing(sid).session_id.value_or(
@@ -139,7 +137,6 @@ void workforce::hang(const std::string& sid, bool for_ever) {
   ++counters_.hung;
   survivors_.erase(sid);
   disturbed_.insert(sid);
-  model_.workers_fail();
   if (for_ever)
     hopeless_.insert(sid);
   note_([&] {
@@ -156,7 +153,6 @@ void workforce::wake(const std::string& sid) {
 }
 
 void workforce::spoil_start() {
-  model_.workers_fail();
   auto& workers = *bench_.workers;
   if (workers.scripts.size() + workers.dying_at_hello > 2)
     return;
