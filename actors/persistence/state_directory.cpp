@@ -102,8 +102,7 @@ state_directory::open(const std::string& path) {
     return failed("open", lock_path);
   if (auto reason = take_lock(lock); reason != 0) {
     auto pid = holder(lock);
-    auto who
-      = pid > 0 ? fmt::format("the process {}", pid) : "another process";
+    auto who = pid > 0 ? fmt::format("the process {}", pid) : "another process";
     ::close(lock);
     if (reason != EWOULDBLOCK)
       return tl::unexpected<failure>{disk_failure(reason, "lock", lock_path)};

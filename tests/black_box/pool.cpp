@@ -343,7 +343,8 @@ CAF_TEST(C01 a broken document refuses workers and leaves all else alone) {
     CAF_CHECK_EQUAL(box.stop().code, 0);
     auto whole = box.document_text();
     box.write_document(text);
-    box.require_start();
+    // What was fed has to wait, and is not waited for.
+    box.require_start({"--node.drain-timeout", "200ms"});
     for (std::vector<std::string> verb :
          {std::vector<std::string>{"pool", "list"},
           {"pool", "spawn"},

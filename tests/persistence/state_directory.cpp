@@ -4,9 +4,10 @@
 
 #define CAF_SUITE persistence.state_directory
 
+#include "actors/persistence/state_directory.hpp"
+
 #include "tests/support/suite.hpp"
 
-#include "actors/persistence/state_directory.hpp"
 #include "actors/process/descriptor.hpp"
 
 #include <fmt/format.h>
@@ -76,15 +77,16 @@ CAF_TEST(C11 what a living process holds is refused at once) {
   auto refused = state_directory::open(folder);
   CAF_REQUIRE(!refused);
   CAF_CHECK_EQUAL(refused.error().code, errc::in_use);
-  CAF_CHECK(refused.error().message.find(
-              fmt::format("the process {};", ::getppid()))
-            != std::string::npos);
+  CAF_CHECK(
+    refused.error().message.find(fmt::format("the process {};", ::getppid()))
+    != std::string::npos);
 }
 
 CAF_TEST(what a dead node left to a child is waited for) {
   auto lock = hold(dead_pid());
   bool opened = false;
-  std::thread other{[&] { opened = state_directory::open(folder).has_value(); }};
+  std::thread other{
+    [&] { opened = state_directory::open(folder).has_value(); }};
   while (times_open() < 2)
     std::this_thread::yield();
   // The child becomes another program.
