@@ -9,6 +9,7 @@
 #include "messages/pool.hpp"
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -36,6 +37,12 @@ struct keep_copy {
 /// Remove the socket of a worker that is gone, if it is there.
 struct remove_socket {
   std::string path;
+};
+
+/// Remove the sockets that none of these workers has: those of the dead of whom
+/// an earlier node had forgotten all but that.
+struct sweep_sockets {
+  std::set<std::string> kept;
 };
 
 // -- processes ----------------------------------------------------------------
@@ -145,10 +152,10 @@ struct reply_refusal {
 };
 
 using effect
-  = std::variant<save, keep_copy, remove_socket, start, adopt, look, identify,
-                 send_signal, let_go, connect, send, hang_up, warn, reply_list,
-                 reply_worker, reply_lease, reply_stop, reply_ids, reply_count,
-                 reply_stopped, reply_refusal>;
+  = std::variant<save, keep_copy, remove_socket, sweep_sockets, start, adopt,
+                 look, identify, send_signal, let_go, connect, send, hang_up,
+                 warn, reply_list, reply_worker, reply_lease, reply_stop,
+                 reply_ids, reply_count, reply_stopped, reply_refusal>;
 
 using effects = std::vector<effect>;
 

@@ -8,6 +8,8 @@
 #include <spdlog/spdlog.h>
 
 #include <deque>
+#include <filesystem>
+#include <system_error>
 
 #include <unistd.h>
 
@@ -81,6 +83,16 @@ struct performer {
 
   pool::effects operator()(pool::remove_socket& x) const {
     parts().remove_file(x.path);
+    return {};
+  }
+
+  pool::effects operator()(pool::sweep_sockets& x) const {
+    std::error_code gone;
+    for (auto& file :
+         std::filesystem::directory_iterator{parts().settings.folder, gone})
+      if (file.path().extension() == ".sock"
+          && x.kept.count(file.path().string()) == 0)
+        parts().remove_file(file.path().string());
     return {};
   }
 

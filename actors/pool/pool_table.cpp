@@ -72,6 +72,10 @@ void pool_table::check_ready() {
   if (ready_ || broken_ || !loaded_ || searching_ > 0)
     return;
   ready_ = true;
+  pool::sweep_sockets sweep;
+  for (auto& [sid, w] : workers_)
+    sweep.kept.insert(w.record.sock);
+  emit(std::move(sweep));
   for (auto& request : std::exchange(early_, {}))
     request.what();
 }

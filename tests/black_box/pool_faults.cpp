@@ -122,16 +122,20 @@ return #all
   auto serve = [&] {
     std::unique_ptr<client> link;
     // The first time it tries once.
-    CAF_REQUIRE(eventually([&] {
-      auto made = client::connect(box.options());
-      if (made)
-        link = std::move(*made);
-      return made.has_value();
-    }));
     auto fault = [&](const std::string& text) {
       std::lock_guard guard{mutex};
       faults.push_back(text);
     };
+    auto is_connected = eventually([&] {
+      auto made = client::connect(box.options());
+      if (made)
+        link = std::move(*made);
+      return made.has_value();
+    });
+    if (!is_connected) {
+      fault("a client cannot connect");
+      return;
+    }
     for (int n = 0; n < session_count / client_count; ++n, ++done) {
       auto spec = spec_of(script);
       spec.isolation = session_isolation::worker;
@@ -186,17 +190,9 @@ return #all
                                   "question 3 behind 0+1 -> \"2\"\n"
                                   "question 4 behind 0+1+2 -> \"3\"\n");
   CAF_CHECK_EQUAL(box.run({"state", "get", "answers"}).out, "80.0\n");
-  // One that was started for a session whose node was killed meanwhile may wait
-  // for the next one.
-  std::string busy;
-  CAF_CHECK(eventually([&] {
-    busy.clear();
-    for (auto& [sid, worker] : box.workers())
-      if (worker["state"] != "idle")
-        busy += worker.dump() + '\n';
-    return busy.empty() && all_are_known(box);
-  }));
-  CAF_CHECK_EQUAL(busy, "");
+  // One that was started for a session whose node was killed meanwhile waits
+  // for the next one, or for `pool.idle-timeout`.
+  CAF_CHECK(eventually([&] { return all_are_known(box); }));
   CAF_CHECK_EQUAL(box.run({"pool", "stop"}).code, 0);
   CAF_CHECK_EQUAL(box.leftovers(), "");
 }

@@ -544,6 +544,21 @@ CAF_TEST(a worker that stands elsewhere is replaced) {
   CAF_CHECK(!processes.lives(sid));
 }
 
+CAF_TEST(sockets of those whom nobody knows any more are swept) {
+  begin();
+  // Nothing is on disk, so none is kept.
+  CAF_REQUIRE(kept_sockets);
+  CAF_CHECK(kept_sockets->empty());
+  auto sid = spawned();
+  kept_sockets.reset();
+  restart();
+  load();
+  run();
+  CAF_REQUIRE(kept_sockets);
+  CAF_CHECK_EQUAL(*kept_sockets,
+                  std::set<std::string>{processes.workers.at(sid).sock});
+}
+
 CAF_TEST(C05 a worker that was not written down is found by its intent) {
   begin();
   take("s-1");

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct table_bench {
 
   pool::ticket tickets = 0;
   std::map<pool::ticket, pool::effect> answers;
+  /// Sockets that were kept when the table became ready.
+  std::optional<std::set<std::string>> kept_sockets;
   std::vector<std::string> warnings;
   std::vector<std::string> removed;
   std::vector<std::string> copies;
@@ -114,6 +117,9 @@ struct table_bench {
   }
   void on(pool::keep_copy& x) {
     copies.push_back(x.text);
+  }
+  void on(pool::sweep_sockets& x) {
+    kept_sockets = std::move(x.kept);
   }
   void on(pool::remove_socket& x) {
     removed.push_back(x.path);
