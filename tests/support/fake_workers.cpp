@@ -34,7 +34,8 @@ expected<process_identity> fake_workers::start(const process_order& order,
 
 expected<void> fake_workers::send(const process_identity& who, int signal) {
   auto sent = scripted_processes::send(who, signal);
-  clean();
+  if (auto sid = sids_.find(who); sid != sids_.end())
+    clean(sid->second);
   return sent;
 }
 
@@ -46,13 +47,14 @@ void fake_workers::put(fake_worker x) {
     on_frame(sid, id, frame);
   };
   sockets->peers[x.sock] = std::move(peer);
+  sids_[x.who] = sid;
   workers[sid] = std::move(x);
 }
 
 void fake_workers::die(const std::string& sid) {
   if (lives(sid))
     end(workers.at(sid).who, {process_exit::manner::signalled, 9});
-  clean();
+  clean(sid);
 }
 
 void fake_workers::silence(const std::string& sid) {
@@ -72,14 +74,14 @@ std::size_t fake_workers::living() {
                   [this](auto& x) { return *is_alive(x.second.who); }));
 }
 
-void fake_workers::clean() {
-  for (auto& [sid, x] : workers)
-    if (auto peer = sockets->peers.find(x.sock);
-        peer != sockets->peers.end() && !lives(sid)) {
-      sockets->peers.erase(peer);
-      for (auto id : sockets->at(x.sock))
-        sockets->hang_up(id);
-    }
+void fake_workers::clean(const std::string& sid) {
+  auto x = workers.find(sid);
+  if (x == workers.end() || lives(sid))
+    return;
+  auto& sock = x->second.sock;
+  if (sockets->peers.erase(sock) != 0)
+    for (auto id : sockets->at(sock))
+      sockets->hang_up(id);
 }
 
 void fake_workers::on_frame(const std::string& sid, connection_id id,
@@ -100,7 +102,7 @@ void fake_workers::on_frame(const std::string& sid, connection_id id,
   } else if (std::holds_alternative<worker_shutdown>(*request)) {
     sockets->say(id, encode(worker_farewell{}));
     end(x.who, {process_exit::manner::exited, 0});
-    clean();
+    clean(sid);
   }
 }
 

@@ -67,11 +67,13 @@ public:
   [[nodiscard]] std::size_t living();
 
 private:
-  /// Ends the connections of those that have ended.
-  void clean();
+  /// Ends the connections of a worker, if it has ended.
+  void clean(const std::string& sid);
 
   void on_frame(const std::string& sid, connection_id id,
                 const std::string& frame);
+
+  std::map<process_identity, std::string> sids_;
 };
 
 } // namespace muster::test

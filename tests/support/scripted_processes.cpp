@@ -46,7 +46,7 @@ scripted_processes::start(const process_order& order,
     x.limit = now_ + order.ready_within;
   else
     x.is_ready = true;
-  x.listener = std::move(listener);
+  hold(x, std::move(listener));
   orders.push_back(order);
   if (script.says && x.limit)
     say(who, *script.says);
@@ -66,7 +66,7 @@ expected<void> scripted_processes::adopt(const process_identity& who,
   auto& x = at(who);
   if (x.listener)
     return fail(errc::conflict, fmt::format("{} is held already", show(who)));
-  x.listener = std::move(listener);
+  hold(x, std::move(listener));
   return {};
 }
 
@@ -90,9 +90,7 @@ expected<bool> scripted_processes::is_alive(const process_identity& who) {
 }
 
 std::size_t scripted_processes::size() const {
-  return static_cast<std::size_t>(
-    std::count_if(processes_.begin(), processes_.end(),
-                  [](auto& x) { return bool{x.second.listener}; }));
+  return held_;
 }
 
 void scripted_processes::stop() {
@@ -126,6 +124,7 @@ void scripted_processes::end(const process_identity& who, process_exit how) {
   processes_.erase(who);
   if (!x.listener)
     return;
+  --held_;
   if (!x.is_ready && !x.never_ready)
     x.never_ready
       = failure{errc::program_failed, fmt::format("'{}' {} before it was ready",
@@ -161,6 +160,7 @@ void scripted_processes::lose_holder() {
     x.limit.reset();
     x.is_child = false;
   }
+  held_ = 0;
   done_ = true;
 }
 
@@ -171,6 +171,7 @@ void scripted_processes::restart_holder() {
 
 void scripted_processes::reboot() {
   processes_.clear();
+  held_ = 0;
   next_pid = 1'000;
   ticks_ = 0;
   boot_ += "'";
@@ -198,9 +199,10 @@ std::size_t scripted_processes::running() const {
 
 std::optional<process_identity>
 scripted_processes::find(std::int32_t pid) const {
-  for (auto& [who, x] : processes_)
-    if (who.pid == pid && !x.is_zombie)
-      return who;
+  for (auto i = processes_.lower_bound({pid, 0, {}});
+       i != processes_.end() && i->first.pid == pid; ++i)
+    if (!i->second.is_zombie)
+      return i->first;
   return std::nullopt;
 }
 
@@ -225,8 +227,8 @@ bool scripted_processes::is_ready(const process_identity& who) const {
 
 process_identity scripted_processes::next_identity() {
   auto is_taken = [this](std::int32_t pid) {
-    return std::any_of(processes_.begin(), processes_.end(),
-                       [pid](auto& x) { return x.first.pid == pid; });
+    auto i = processes_.lower_bound({pid, 0, {}});
+    return i != processes_.end() && i->first.pid == pid;
   };
   while (is_taken(next_pid))
     ++next_pid;
@@ -239,6 +241,11 @@ scripted_processes::at(const process_identity& who) {
   if (i == processes_.end())
     throw std::logic_error{"there is no such process"};
   return i->second;
+}
+
+void scripted_processes::hold(process& x, process_listener listener) {
+  x.listener = std::move(listener);
+  ++held_;
 }
 
 void scripted_processes::kill(const process_identity& who, failure why) {

@@ -138,9 +138,13 @@ private:
   /// Who comes next.
   process_identity next_identity();
 
+  void hold(process& x, process_listener listener);
+
   void kill(const process_identity& who, failure why);
 
   std::map<process_identity, process> processes_;
+  /// How many of them have a listener.
+  std::size_t held_ = 0;
   std::chrono::milliseconds now_{0};
   std::string boot_ = "boot";
   std::uint64_t ticks_ = 0;
