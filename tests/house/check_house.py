@@ -21,6 +21,9 @@ PURE_CORES = [
     "actors/persistence/age_clock.hpp",
     "actors/persistence/database.cpp",
     "actors/persistence/documents.cpp",
+    "actors/pod/scope_paths.cpp",
+    "actors/pod/scope_rules.cpp",
+    "actors/pod/scope_table.cpp",
     "actors/pool/pool_document.cpp",
     "actors/pool/pool_table.cpp",
     "actors/pool/pool_table_life.cpp",
@@ -57,6 +60,8 @@ PURE_CORES = [
     "messages/budget.cpp",
     "messages/ids.cpp",
     "messages/json.cpp",
+    "messages/scope.cpp",
+    "messages/scope_json.cpp",
     "messages/tokens.cpp",
 ]
 
