@@ -10,7 +10,8 @@
 
 namespace muster {
 
-/// A process that was started said that it is ready. Comes once, or never.
+/// A process that was started is ready: it said so, or became another program.
+/// Comes once, or never.
 struct process_ready {
   process_identity who;
   /// What it said, without the end of the line.
@@ -22,7 +23,8 @@ struct process_ended {
   process_identity who;
   process_exit end;
   /// Why it never became ready, if it should have: `timeout`, `program_failed`
-  /// or `shutting_down`.
+  /// or `shutting_down`. If it could not become another program, this says in
+  /// its own words which one, and why.
   std::optional<failure> never_ready;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/process/process_handle.hpp"
+#include "actors/process/readiness.hpp"
 
 #include <chrono>
 #include <string>
@@ -10,12 +11,6 @@
 #include <vector>
 
 namespace muster {
-
-/// Where a child says that it is ready: one line, then it closes it.
-constexpr int ready_descriptor = 3;
-
-/// How many bytes that line may have.
-constexpr std::size_t max_ready_bytes = 4'096;
 
 /// What a child writes to goes nowhere.
 struct no_output {};
@@ -35,6 +30,8 @@ struct process_order {
   std::variant<no_output, std::string, int> output;
   /// How long it may take until it says that it is ready; 0 if it never does.
   std::chrono::milliseconds ready_within{0};
+  /// What makes it ready.
+  readiness ready_by = readiness::line;
 };
 
 /// A child that runs, not yet ready.

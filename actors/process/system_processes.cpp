@@ -78,6 +78,7 @@ expected<process_identity> system_processes::start(const process_order& order,
   x.ready = std::move(child->ready);
   x.program = order.program;
   x.ready_within = order.ready_within;
+  x.ready_by = order.ready_by;
   x.listener = std::move(listener);
   if (auto fine = insert(std::move(x)); !fine)
     return tl::unexpected<failure>{fine.error()};
@@ -159,7 +160,8 @@ void system_processes::on_event(std::uint64_t number, bool may_have_ended) {
     listener = x.listener;
     // Also at its end: it may have said that it is ready just before.
     if (x.ready) {
-      if (auto line = read_line(x))
+      auto line = x.ready_by == readiness::line ? read_line(x) : read_report(x);
+      if (line)
         heard.push_back(process_ready{x.handle.who(), std::move(*line)});
     }
     if (auto end = may_have_ended ? x.handle.reap() : std::nullopt) {
@@ -258,16 +260,54 @@ std::optional<std::string> system_processes::read_line(entry& x) {
       x, errc::program_failed,
       fmt::format("said more than {} bytes and no line", max_ready_bytes));
   } else if (size == 0) {
-    give_up(x, errc::program_failed,
-            x.said.empty() ? "closed its pipe before it was ready"
-                           : "closed its pipe in the middle of a line");
-    x.was_silent = true;
+    give_up_silent(x);
   }
   return std::nullopt;
 }
 
+std::optional<std::string> system_processes::read_report(entry& x) {
+  std::array<char, max_ready_bytes> bytes;
+  ssize_t size = 0;
+  do {
+    size = uninterrupted(
+      [&] { return ::read(x.ready.get(), bytes.data(), bytes.size()); });
+    if (size < 0)
+      return std::nullopt;
+    x.said.append(bytes.data(), static_cast<std::size_t>(size));
+  } while (size > 0 && x.said.size() < max_ready_bytes);
+  if (x.said.size() >= max_ready_bytes)
+    give_up(x, errc::program_failed,
+            fmt::format("said more than {} bytes before it became another "
+                        "program",
+                        max_ready_bytes - 1));
+  else if (x.said.empty() || x.said.back() != '\n')
+    give_up_silent(x);
+  else if (auto report = read_exec_report(x.said); !report)
+    give_up(x, errc::program_failed,
+            "said something else than that it becomes another program");
+  else if (!*report)
+    // Its end has closed the pipe, and no signal changes its status any more.
+    give_up(x, report->error());
+  else {
+    close_pipe(x);
+    return std::move(**report);
+  }
+  return std::nullopt;
+}
+
+void system_processes::give_up_silent(entry& x) {
+  give_up(x, errc::program_failed,
+          x.said.empty() ? "closed its pipe before it was ready"
+                         : "closed its pipe in the middle of a line");
+  x.was_silent = true;
+}
+
 void system_processes::give_up(entry& x, errc code, const std::string& why) {
-  x.never_ready = failure{code, fmt::format("'{}' {}", x.program, why)};
+  give_up(x, failure{code, fmt::format("'{}' {}", x.program, why)});
+}
+
+void system_processes::give_up(entry& x, failure why) {
+  x.never_ready = std::move(why);
   std::ignore = x.handle.send(SIGKILL);
   close_pipe(x);
 }

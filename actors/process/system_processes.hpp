@@ -67,6 +67,7 @@ private:
     std::string said;
     std::string program;
     std::chrono::milliseconds ready_within{0};
+    readiness ready_by = readiness::line;
     /// What the loop waits for: its end, its pipe, and the limit of that.
     io_loop::key end = 0;
     io_loop::key pipe = 0;
@@ -104,8 +105,17 @@ private:
   /// @returns the line once it is whole.
   std::optional<std::string> read_line(entry& x);
 
+  /// Reads what a child says that is to become another program.
+  /// @returns its line once it is that program.
+  std::optional<std::string> read_report(entry& x);
+
+  /// Gives one up that has closed its pipe without a whole line.
+  void give_up_silent(entry& x);
+
   /// Notes why a child never became ready, and kills it.
   void give_up(entry& x, errc code, const std::string& why);
+
+  void give_up(entry& x, failure why);
 
   void close_pipe(entry& x);
 

@@ -38,6 +38,7 @@ PURE_CORES = [
     "actors/process/landlock.cpp",
     "actors/process/process_handle.cpp",
     "actors/process/process_identity.cpp",
+    "actors/process/readiness.cpp",
     "actors/process/spawn.cpp",
     "actors/process/stop_ladder.cpp",
     "actors/process/socket_server.cpp",

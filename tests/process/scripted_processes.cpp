@@ -70,6 +70,21 @@ CAF_TEST(whoever dies before it is ready is told with its status) {
                   "'/bin/worker' ended with exit code 3 before it was ready");
 }
 
+CAF_TEST(whoever becomes another program is ready or ends) {
+  order.ready_by = readiness::exec;
+  start({{}, "confined landlock 7", obedience::ends});
+  CAF_CHECK_EQUAL(std::get<process_ready>(heard.back()).line,
+                  "confined landlock 7");
+  auto who = start({});
+  port.say(who, show_exec_error({errc::not_found, "there is no '/bin/none'"}));
+  CAF_CHECK_EQUAL(last_end().who, who);
+  process_exit as_a_shell{process_exit::manner::exited, 127};
+  CAF_CHECK_EQUAL(last_end().end, as_a_shell);
+  CAF_CHECK_EQUAL(last_end().never_ready->code, errc::program_failed);
+  CAF_CHECK_EQUAL(last_end().never_ready->message, "there is no '/bin/none'");
+  CAF_CHECK_EQUAL(port.running(), 1u);
+}
+
 CAF_TEST(signals end those that obey) {
   auto meek = start({{}, "ready", obedience::ends});
   auto deaf = start({{}, "ready", obedience::ignores_requests});

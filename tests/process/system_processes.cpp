@@ -36,6 +36,14 @@ process_order shell(const std::string& script,
   return {"/bin/sh", {"-c", script}, {}, "/", no_output{}, ready_within};
 }
 
+/// One that is to become another program. A shell cannot let its descriptor
+/// close on exec, so the script leaves it to no program.
+process_order becoming(const std::string& script) {
+  auto out = shell(script);
+  out.ready_by = readiness::exec;
+  return out;
+}
+
 /// What listeners heard, in order.
 class ear {
 public:
@@ -195,6 +203,79 @@ CAF_TEST(a deadline that comes later than others is kept) {
   auto out = other.next<process_ended>();
   CAF_CHECK_EQUAL(out.end, signalled(SIGKILL));
   CAF_CHECK_EQUAL(out.never_ready->code, errc::shutting_down);
+}
+
+CAF_TEST(a child is ready when it has become another program) {
+  // The line alone says nothing yet.
+  auto who = port->start(becoming("echo confined >&3; exec sleep 1000 3>&-"),
+                         heard.listener());
+  CAF_REQUIRE(who);
+  auto ready = heard.next<process_ready>();
+  CAF_CHECK_EQUAL(ready.who, *who);
+  CAF_CHECK_EQUAL(ready.line, "confined");
+  CAF_CHECK(port->send(*who, SIGTERM));
+  auto ended = heard.next<process_ended>();
+  CAF_CHECK_EQUAL(ended.end, signalled(SIGTERM));
+  CAF_CHECK(!ended.never_ready);
+}
+
+CAF_TEST(the line of one that becomes no other program makes it not ready) {
+  auto order = becoming("echo confined >&3; exec sleep 1000");
+  order.ready_within = 50ms;
+  auto out = never_ready(order);
+  CAF_CHECK_EQUAL(out.end, signalled(SIGKILL));
+  CAF_CHECK_EQUAL(out.never_ready->code, errc::timeout);
+}
+
+CAF_TEST(a child that cannot become another program says why) {
+  // With and without a line before; it keeps its status.
+  for (auto* before : {"", "echo confined >&3; "})
+    for (int i = 0; i < 20; ++i) {
+      auto out = never_ready(becoming(
+        before
+        + std::string{"echo error not_found no \"'/x y'\" >&3; exit 127"}));
+      CAF_CHECK_EQUAL(out.end, exited(127));
+      CAF_CHECK_EQUAL(out.never_ready->code, errc::program_failed);
+      CAF_CHECK_EQUAL(out.never_ready->message, "no '/x y'");
+    }
+}
+
+CAF_TEST(whoever says that it failed and stays is killed) {
+  auto out
+    = never_ready(becoming("echo error x y >&3; exec 3>&-; exec sleep 1000"));
+  CAF_CHECK_EQUAL(out.end, signalled(SIGKILL));
+  CAF_CHECK_EQUAL(out.never_ready->message, "y");
+}
+
+CAF_TEST(whoever becomes another program says one line and no more) {
+  auto why = [&](const std::string& script) {
+    return never_ready(becoming(script + "; exec 3>&-; exec sleep 1000"))
+      .never_ready->message;
+  };
+  auto else_said
+    = "'/bin/sh' said something else than that it becomes another program";
+  CAF_CHECK_EQUAL(why("echo one >&3; echo two >&3"), else_said);
+  CAF_CHECK_EQUAL(why("echo one >&3; echo error x y >&3; echo >&3"), else_said);
+  CAF_CHECK_EQUAL(why("printf one >&3"),
+                  "'/bin/sh' closed its pipe in the middle of a line");
+  CAF_CHECK_EQUAL(why(":"), "'/bin/sh' closed its pipe before it was ready");
+  CAF_CHECK_EQUAL(why("i=0; while [ $i -lt 600 ]; do echo 1234567 >&3;"
+                      " i=$((i + 1)); done"),
+                  "'/bin/sh' said more than 4095 bytes before it became "
+                  "another program");
+  auto out = never_ready(becoming("exit 3"));
+  CAF_CHECK_EQUAL(out.never_ready->message,
+                  "'/bin/sh' ended with exit code 3 before it was ready");
+}
+
+CAF_TEST(why another program could not begin stays on one line) {
+  auto line = show_exec_error({errc::not_found, "no '/a\nb\x7F'"});
+  CAF_CHECK_EQUAL(line, "error not_found no '/a?b\x7F'");
+  auto long_line
+    = show_exec_error({errc::not_found, std::string(10'000, 'x')}) + "\n";
+  CAF_CHECK_LESS(long_line.size() + 1'025, max_ready_bytes);
+  auto report = read_exec_report(std::string(1'024, 'c') + "\n" + long_line);
+  CAF_REQUIRE(report && !*report);
 }
 
 CAF_TEST(the end of an adopted process is seen) {

@@ -13,6 +13,9 @@ namespace muster::test {
 
 namespace {
 
+/// How one ends that could not become another program, as a shell would.
+constexpr process_exit exec_failed{process_exit::manner::exited, 127};
+
 failure stopped() {
   return {errc::shutting_down, "no more processes are started or held"};
 }
@@ -42,6 +45,7 @@ scripted_processes::start(const process_order& order,
   x.program = order.program;
   x.on_signal = script.on_signal;
   x.ready_within = order.ready_within;
+  x.ready_by = order.ready_by;
   if (order.ready_within.count() > 0)
     x.limit = now_ + order.ready_within;
   else
@@ -112,6 +116,13 @@ void scripted_processes::say(const process_identity& who,
   auto& x = at(who);
   if (x.is_ready)
     throw std::logic_error{"a process is ready only once"};
+  if (x.ready_by == readiness::exec) {
+    auto report = read_exec_report(line + "\n");
+    if (report && !*report) {
+      x.never_ready = report->error();
+      return end(who, exec_failed);
+    }
+  }
   x.is_ready = true;
   x.limit.reset();
   // One that nobody holds says it to nobody.

@@ -65,7 +65,8 @@ public:
   /// The pid that the next process gets, if it is free.
   std::int32_t next_pid = 1'000;
 
-  /// A process says that it is ready.
+  /// A process says that it is ready. One that is to become another program
+  /// does so, unless its line is one of `show_exec_error`: then it ends.
   void say(const process_identity& who, const std::string& line);
 
   /// A process ends.
@@ -128,6 +129,7 @@ private:
     bool is_stranger = false;
     std::optional<std::chrono::milliseconds> limit;
     std::chrono::milliseconds ready_within{0};
+    readiness ready_by = readiness::line;
     std::optional<failure> never_ready;
     /// None if it is not held.
     process_listener listener;
