@@ -5,6 +5,7 @@
 #include "messages/atoms.hpp"
 #include "messages/caf_support.hpp"
 #include "messages/persistence.hpp"
+#include "messages/pod.hpp"
 #include "messages/pool.hpp"
 #include "messages/receipt.hpp"
 #include "messages/session.hpp"
@@ -127,14 +128,40 @@ using pool_verbs = caf::typed_actor<
   // Takes out what is dead; answers with the ids of those that were.
   caf::replies_to<pool_atom, collect_atom>::with<std::vector<std::string>>>;
 
+/// The verbs for pods: child agent processes that are lent parts of the file
+/// system. Whoever uses them acts for the operator, who may touch all pods.
+using pod_verbs = caf::typed_actor<
+  // Starts a pod and lends it its scope; answers once it is ready and has taken
+  // its task. If it did not take that, the answer is an error, and the pod is
+  // there. The text is the id of the request, as in `session_verbs`.
+  caf::replies_to<pod_atom, spawn_atom, pod_order, std::string>::with<pod_view>,
+  // Lists the pods that live, oldest first.
+  caf::replies_to<pod_atom, list_atom>::with<std::vector<pod_view>>,
+  // Lets the pod of that name, first, begin a turn with a text; answers with
+  // the number of the turn once it has confirmed that. The last text is the id
+  // of the request: a pod begins no second turn for it.
+  caf::replies_to<pod_atom, send_atom, std::string, std::string,
+                  std::string>::with<std::uint64_t>,
+  // Gives what a pod has written since that reader read last.
+  caf::replies_to<pod_atom, read_atom, pod_read>::with<pod_output>,
+  // Stops the pod of that name; answers once it is gone and what it was lent
+  // has come back.
+  caf::replies_to<pod_atom, stop_atom, std::string>::with<pod_stop_reply>,
+  // Who has what, and who lent it.
+  caf::replies_to<pod_atom, scopes_atom>::with<scope_listing>,
+  // Who may do something at that path.
+  caf::replies_to<pod_atom, scopes_atom,
+                  std::string>::with<std::vector<scope_holder>>>;
+
 // -- the actors ---------------------------------------------------------------
 
 /// The NODE: the one published handle, the front door of all clients.
-using node_actor = greeting_actor::extend_with<session_verbs>::
-  extend_with<state_verbs>::extend_with<pool_verbs>::extend<
-    // How the node and each of its parts are doing, as JSON. Answered at once
-    // from what the parts said last.
-    caf::replies_to<status_atom>::with<std::string>>;
+using node_actor
+  = greeting_actor::extend_with<session_verbs>::extend_with<state_verbs>::
+    extend_with<pool_verbs>::extend_with<pod_verbs>::extend<
+      // How the node and each of its parts are doing, as JSON. Answered at once
+      // from what the parts said last.
+      caf::replies_to<status_atom>::with<std::string>>;
 
 /// Where the parts of a node say how they are doing.
 using status_sink_actor = caf::typed_actor<
@@ -195,6 +222,16 @@ using pool_registry_actor = pool_verbs::extend_with<reporting_actor>::
     // The session, second, needs the worker, first, no longer: it shall end.
     caf::reacts_to<release_atom, std::string, std::string>,
     // Takes no new work. Workers live on, but for those that nobody could find
+    // again.
+    caf::replies_to<stop_atom>::with<caf::ok_atom>>;
+
+/// The SPAWNED-POD REGISTRY: knows the pods and what they are lent, finds them
+/// again after a restart of the node, and starts and stops them. What it
+/// answers about them is on disk. A broken `pods.json` is the answer to all of
+/// its requests.
+using spawned_pod_registry_actor
+  = pod_verbs::extend_with<reporting_actor>::extend_with<ticking_actor>::extend<
+    // Takes no new work. Pods live on, but for those that nobody could find
     // again.
     caf::replies_to<stop_atom>::with<caf::ok_atom>>;
 

@@ -64,6 +64,8 @@ struct pod_order {
   std::string name;
   /// What it shall do.
   std::string task;
+  /// Who lends to it; empty means whoever asks.
+  std::string lender;
   /// What it is lent. Targets are absolute.
   std::vector<scope_rule> scope;
   /// What of that it may lend on.
@@ -82,7 +84,7 @@ struct pod_order {
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, pod_order& x) {
-  return f(x.name, x.task, x.scope, x.delegation, x.cwd, x.command,
+  return f(x.name, x.task, x.lender, x.scope, x.delegation, x.cwd, x.command,
            x.environment, x.kind, x.sandbox);
 }
 
@@ -142,6 +144,22 @@ struct output_cursor {
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, output_cursor& x) {
   return f(x.segment, x.offset);
+}
+
+/// What somebody wants to read of the output of a pod.
+struct pod_read {
+  std::string name;
+  /// Who reads: a name, as that of a pod; each has a place of its own.
+  std::string reader{pod_operator};
+  /// Where to read; absent means behind what that reader has read, who goes on.
+  std::optional<output_cursor> from;
+
+  friend bool operator==(const pod_read&, const pod_read&) = default;
+};
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, pod_read& x) {
+  return f(x.name, x.reader, x.from);
 }
 
 /// A piece of the output of a pod.

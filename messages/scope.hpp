@@ -112,6 +112,24 @@ typename Inspector::result_type inspect(Inspector& f, scope_listing& x) {
   return f(x.allocations, x.loans);
 }
 
+/// What somebody has at a path.
+struct scope_holder {
+  std::string name;
+  /// What is permitted to him, all told.
+  permission level = permission::read;
+  /// The rule that gives it.
+  scope_rule rule;
+  /// Who lent it; empty for the one at the root.
+  std::string lender;
+
+  friend bool operator==(const scope_holder&, const scope_holder&) = default;
+};
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, scope_holder& x) {
+  return f(x.name, x.level, x.rule, x.lender);
+}
+
 // -- reading ------------------------------------------------------------------
 
 /// A longer path is none for the kernel either.

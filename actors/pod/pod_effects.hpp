@@ -44,7 +44,7 @@ struct remove_folder {
 /// Read of the output of a pod what stands behind a place; `output_read`
 /// follows.
 struct read_output {
-  ticket to = 0;
+  ticket reader = 0;
   std::string id;
   output_cursor from;
   std::uint64_t max_bytes = 0;

@@ -24,19 +24,6 @@ struct lend_request {
   scope delegation;
 };
 
-/// What somebody has at a path.
-struct scope_holder {
-  std::string name;
-  /// What is permitted to him, all told.
-  permission level = permission::read;
-  /// The rule that gives it.
-  scope_rule rule;
-  /// Who lent it; empty for the one at the root.
-  std::string lender;
-
-  friend bool operator==(const scope_holder&, const scope_holder&) = default;
-};
-
 /// What came of a release.
 struct scope_release {
   /// What the one that is gone had.

@@ -3,11 +3,11 @@
 #include "actors/pool/pool_registry.hpp"
 
 #include "actors/pool/worker_process.hpp"
+#include "actors/process/core_driver.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <deque>
 #include <filesystem>
 #include <system_error>
 
@@ -28,12 +28,9 @@ void perform(registry_pointer self, pool::effects todo);
 template <class Event>
 std::function<void(Event)>
 listener(registry_pointer self, const std::string& sid) {
-  auto weak = caf::actor_cast<caf::weak_actor_ptr>(self);
-  return [weak, sid](Event event) {
-    if (auto strong = weak.lock())
-      caf::anon_send(caf::actor_cast<caf::actor>(strong),
-                     worker_event{sid, std::move(event)});
-  };
+  return make_listener<Event>(self, [sid](Event event) {
+    return worker_event{sid, std::move(event)};
+  });
 }
 
 // -- effects: each gives what follows from it at once -------------------------
@@ -64,20 +61,8 @@ struct performer {
   }
 
   pool::effects operator()(pool::keep_copy& x) const {
-    auto path = std::string{pool_registry_document} + ".broken";
-    auto ignore = [](const caf::error&) {
-      // The document is as it was.
-    };
-    auto keep = [self = self, path, ignore,
-                 text = std::move(x.text)](const std::string& known) {
-      if (known.empty())
-        self
-          ->request(self->state.parts->persistence, caf::infinite,
-                    save_atom::value, path, text)
-          .then([](caf::ok_atom) {}, ignore);
-    };
-    self->request(parts().persistence, caf::infinite, read_atom::value, path)
-      .then(keep, ignore);
+    keep_broken_copy(self, parts().persistence, pool_registry_document,
+                     std::move(x.text));
     return {};
   }
 
@@ -155,51 +140,9 @@ struct performer {
   }
 };
 
-/// The request that an effect answers; 0 if it answers none.
-pool::ticket answered_by(const pool::effect& x) {
-  return std::visit(
-    [](auto& reply) -> pool::ticket {
-      if constexpr (requires { reply.to; })
-        return reply.to;
-      else
-        return 0;
-    },
-    x);
-}
-
-/// Sets the timer, unless one goes off before it is needed.
-void arm(registry_pointer self) {
-  auto& st = self->state;
-  auto limit = st.table->limit_ns();
-  if (!limit || (st.timer_ns && *st.timer_ns <= *limit))
-    return;
-  st.timer_ns = limit;
-  auto left = std::max<std::int64_t>(*limit - st.parts->env.steady_ns(), 0);
-  // Rounded up: a timer that is early would have to be set again.
-  self->delayed_send(self,
-                     std::chrono::milliseconds((left + 999'999) / 1'000'000),
-                     expire_atom::value, ++st.timer_number);
-}
-
 /// Does what the table wants, and what it wants next, in order.
 void perform(registry_pointer self, pool::effects todo) {
-  std::deque<pool::effect> queue(std::make_move_iterator(todo.begin()),
-                                 std::make_move_iterator(todo.end()));
-  while (!queue.empty()) {
-    auto effect = std::move(queue.front());
-    queue.pop_front();
-    if (auto to = answered_by(effect); to != 0) {
-      auto request = self->state.open.extract(to);
-      if (!request.empty())
-        request.mapped()(effect);
-      continue;
-    }
-    auto next = std::visit(performer{self}, effect);
-    // What follows from an effect comes before those behind it.
-    queue.insert(queue.begin(), std::make_move_iterator(next.begin()),
-                 std::make_move_iterator(next.end()));
-  }
-  arm(self);
+  drive(self, std::move(todo), performer{self});
 }
 
 // -- requests -----------------------------------------------------------------
@@ -223,17 +166,8 @@ std::vector<worker_view> with_usage(registry_pointer self,
 /// @param ask calls the table with the ticket.
 template <class T, class Reply, class F, class Ask>
 caf::result<T> enter(registry_pointer self, F f, Ask ask) {
-  auto& st = self->state;
-  auto rp = self->template make_response_promise<T>();
-  auto ticket = ++st.last_ticket;
-  st.open.emplace(ticket, [=](pool::effect& x) mutable {
-    if (auto* reply = std::get_if<Reply>(&x))
-      rp.deliver(f(*reply));
-    else if (auto* refusal = std::get_if<pool::reply_refusal>(&x))
-      rp.deliver(to_caf(refusal->why));
-  });
-  perform(self, ask(ticket));
-  return rp;
+  return enter<T, Reply, pool::reply_refusal>(
+    self, std::move(f), [&](auto ticket) { perform(self, ask(ticket)); });
 }
 
 void read_document(registry_pointer self) {
@@ -370,11 +304,8 @@ pool_registry(registry_pointer self, std::shared_ptr<const pool_parts> parts,
                       x.what));
     },
     [=](expire_atom, std::uint64_t number) {
-      auto& now = self->state;
-      if (number != now.timer_number)
-        return;
-      now.timer_ns.reset();
-      perform(self, now.table->on_time());
+      if (timer_fired(self, number))
+        perform(self, self->state.table->on_time());
     },
   };
 }

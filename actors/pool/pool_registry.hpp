@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/pool/pool_table.hpp"
+#include "actors/process/core_driver.hpp"
 #include "actors/process/process_port.hpp"
 #include "actors/process/socket_port.hpp"
 
@@ -10,7 +11,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,29 +53,10 @@ struct worker_event {
 };
 
 /// What the POOL REGISTRY keeps.
-struct pool_registry_state {
-  // -- constants --------------------------------------------------------------
-
+struct pool_registry_state : core_driver<pool_table, pool_parts, pool::effect> {
   static inline const char* name = "pool-registry";
 
-  // -- member types -----------------------------------------------------------
-
-  /// Answers one request: with a message of the effect that it is given.
-  using answer = std::function<void(pool::effect&)>;
-
-  // -- member variables -------------------------------------------------------
-
-  std::shared_ptr<const pool_parts> parts;
   status_sink_actor sink;
-  std::unique_ptr<pool_table> table;
-
-  /// Requests that are not answered, by ticket.
-  std::map<pool::ticket, answer> open;
-  pool::ticket last_ticket = 0;
-
-  /// When the timer that is set goes off, and which one counts.
-  std::optional<std::int64_t> timer_ns;
-  std::uint64_t timer_number = 0;
 };
 
 /// What the POOL REGISTRY tells itself, and is told by its ports.

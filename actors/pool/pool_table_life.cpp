@@ -6,8 +6,8 @@
 
 #include "messages/hash.hpp"
 #include "messages/ids.hpp"
+#include "messages/utc.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,14 +31,6 @@ bool is_crash(int signal) {
     default:
       return false;
   }
-}
-
-/// What the kernel has room for, without the end.
-constexpr std::size_t max_socket_path = 107;
-
-std::string utc_text(std::int64_t wall_ms) {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
-                     fmt::gmtime(static_cast<std::time_t>(wall_ms / 1'000)));
 }
 
 std::int64_t ns(std::chrono::milliseconds time) {

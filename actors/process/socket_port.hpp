@@ -15,6 +15,10 @@
 
 namespace muster {
 
+/// How long the path of a unix socket may be: what the kernel has room for,
+/// without the end.
+inline constexpr std::size_t max_socket_path = 107;
+
 /// What connections by unix sockets may cost, on both sides.
 struct socket_limits {
   /// Of a frame in either direction, without its end of line.
