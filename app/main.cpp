@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "app/commands/command.hpp"
+#include "app/commands/confine_command.hpp"
 #include "app/commands/worker_command.hpp"
 
 #include <CLI/CLI.hpp>
@@ -113,6 +114,8 @@ int main(int argc, char** argv) {
   try {
     if (argc > 1 && std::string_view{argv[1]} == "worker")
       return muster::worker_command(argc - 1, argv + 1, muster::version);
+    if (argc > 1 && std::string_view{argv[1]} == "confine")
+      return muster::confine_command(argc - 1, argv + 1);
     code = muster::run(argc, argv);
   } catch (const std::exception& error) {
     muster::console out{muster::wants_json(argc, argv)};

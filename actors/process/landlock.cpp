@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <linux/openat2.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -60,11 +61,41 @@ tl::unexpected<failure> refused(std::string_view what) {
                                 std::strerror(errno)));
 }
 
+descriptor open_path(const path_rule& rule) {
+  if (rule.kind == path_kind::any || rule.kind == path_kind::any_if_there)
+    return descriptor{::open(rule.path.c_str(), O_PATH | O_CLOEXEC)};
+  // O_NOFOLLOW alone looks at the last part only, and gives the link itself.
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  return descriptor{static_cast<int>(
+    ::syscall(SYS_openat2, AT_FDCWD, rule.path.c_str(), &how, sizeof(how)))};
+}
+
+/// Whether a rule may allow nothing because of this.
+bool is_left_out(const path_rule& rule, int error) {
+  auto is_gone = error == ENOENT || error == ENOTDIR;
+  if (rule.kind == path_kind::any_if_there)
+    return is_gone;
+  return rule.kind == path_kind::exact_file && (is_gone || error == ELOOP);
+}
+
 expected<void> allow(int rules, const path_rule& rule, std::uint64_t handled) {
-  descriptor path{::open(rule.path.c_str(), O_PATH | O_CLOEXEC)};
+  auto path = open_path(rule);
   struct stat info {};
+  if (!path && is_left_out(rule, errno))
+    return {};
+  if (!path && errno == ELOOP)
+    return fail(errc::not_allowed,
+                fmt::format("cannot confine the process: '{}' leads over a "
+                            "symbolic link",
+                            rule.path));
   if (!path || ::fstat(path.get(), &info) != 0)
     return refused(fmt::format("'{}'", rule.path));
+  auto is_device = S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode);
+  if (rule.kind == path_kind::exact_file
+      && (S_ISDIR(info.st_mode) || is_device))
+    return {};
   landlock_path_beneath_attr beneath{};
   beneath.parent_fd = path.get();
   beneath.allowed_access = rule.rights & handled;

@@ -21,6 +21,8 @@ inline constexpr std::uint64_t read_folder = 1u << 3;
 inline constexpr std::uint64_t remove_folder = 1u << 4;
 inline constexpr std::uint64_t remove_file = 1u << 5;
 inline constexpr std::uint64_t make_anything = 0x7Fu << 6;
+/// The part of it that makes devices: who has one and is root has the disk.
+inline constexpr std::uint64_t make_devices = 1u << 6 | 1u << 11;
 /// Moves and links between folders, since ABI 2.
 inline constexpr std::uint64_t refer = 1u << 13;
 /// Since ABI 3; before, whoever could name a file could empty it.
@@ -34,10 +36,24 @@ inline constexpr std::uint64_t write
 
 } // namespace path_rights
 
+/// What a path of a rule may be.
+enum class path_kind {
+  /// Whatever is there, also by way of symbolic links.
+  any,
+  /// The same; if nothing is there, the rule allows nothing.
+  any_if_there,
+  /// Whatever is there, without a symbolic link anywhere on the way.
+  exact,
+  /// The same, but neither a folder nor a device; if it is something else, or
+  /// nothing, the rule allows nothing.
+  exact_file,
+};
+
 /// Allows something below a path, which may be a file.
 struct path_rule {
   std::string path;
   std::uint64_t rights = 0;
+  path_kind kind = path_kind::any;
 };
 
 /// What is left to a process. All that is not allowed here is refused, with
@@ -57,8 +73,8 @@ struct landlock_order {
 /// never gets anything back. What is open stays open. Rights that the kernel
 /// does not know yet cannot be taken away.
 /// @returns the version that is in force, 0 if the kernel has none;
-///          `not_found` naming a path that is not there, `not_allowed` if the
-///          kernel refuses.
+///          `not_found` naming a path that is not there, `not_allowed` if one
+///          is not what its rule says, or if the kernel refuses.
 [[nodiscard]] expected<int> restrict_thread(const landlock_order& order);
 
 } // namespace muster

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How a pod begins: this process confines itself to the scope of the pod, and
+// becomes its program.
+
+#pragma once
+
+#include "actors/process/landlock.hpp"
+
+#include "messages/errors.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster {
+
+// -- constants ----------------------------------------------------------------
+
+/// The first version of Landlock under which no file outside of a scope can be
+/// emptied.
+constexpr int least_landlock_version = 3;
+
+/// Rules of one scope.
+constexpr std::size_t max_granted_paths = 1'000;
+
+/// What a folder may hold of which a rule of one level speaks.
+constexpr std::size_t max_direct_children = 10'000;
+
+// -- types --------------------------------------------------------------------
+
+/// What is done if the kernel cannot confine.
+enum class sandbox_level : std::uint8_t {
+  /// The program does not start.
+  required,
+  /// It starts with what the kernel has.
+  best_effort,
+  /// It starts, and the kernel is not asked.
+  off,
+};
+
+/// A part of the file system that a pod gets.
+struct granted_path {
+  /// An absolute path without symbolic links.
+  std::string target;
+  /// Whether it may be changed, too, and not only read.
+  bool is_writable = false;
+  /// Whether all below it is meant, or only what it holds itself.
+  bool is_recursive = true;
+
+  friend bool operator==(const granted_path&, const granted_path&) = default;
+};
+
+/// A program, and all that it gets.
+struct confine_order {
+  sandbox_level sandbox = sandbox_level::required;
+  std::vector<granted_path> scope;
+  /// The folder of the pod itself, for its socket and its log; may be empty.
+  std::string own_folder;
+  /// Where it starts; empty if it stays where this process is.
+  std::string working_folder;
+  /// The program and its arguments.
+  std::vector<std::string> words;
+};
+
+/// Why a program did not start.
+struct start_failure {
+  failure why;
+  /// 127 if there is no such program, 126 if it cannot be executed, as a shell
+  /// has it; otherwise that of the error.
+  int exit_code = 0;
+};
+
+/// Gives the names of what a folder holds; absent if it is no folder.
+using folder_reader
+  = std::function<expected<std::optional<std::vector<std::string>>>(
+    const std::string&)>;
+
+// -- functions ----------------------------------------------------------------
+
+/// `required`, `best-effort` or `off`.
+[[nodiscard]] expected<sandbox_level> parse_sandbox(std::string_view text);
+
+/// Reads `r:/path`, `w:/path`, `r1:/path` or `w1:/path`; the 1 stands for one
+/// level.
+[[nodiscard]] expected<granted_path> parse_granted_path(std::string_view text);
+
+/// Reads a folder of the operating system.
+/// @returns `not_found`, `not_allowed`, or `too_large` beyond
+///          `max_direct_children`.
+[[nodiscard]] expected<std::optional<std::vector<std::string>>>
+read_folder(const std::string& path);
+
+/// Whether a kernel with that version of Landlock will do.
+/// @returns `not_allowed` naming what is missing.
+[[nodiscard]] expected<void> check_sandbox(sandbox_level level, int version);
+
+/// What every program gets to be able to begin, whatever its scope is.
+[[nodiscard]] const std::vector<path_rule>& base_rules();
+
+/// What is left to a pod: its scope, its own folder, the files of its program,
+/// and `base_rules`. It may use the network, but no signals and abstract
+/// sockets of processes outside. Never wider than its scope: as the kernel
+/// knows hierarchies alone, a rule of one level allows the files that its
+/// target holds now, each by itself, and neither to list it nor to make or
+/// remove something in it.
+/// @param programs what is executed: the program, then its interpreters.
+/// @returns `too_large` naming the limit, and what `read` returns.
+[[nodiscard]] expected<landlock_order>
+plan_confinement(const confine_order& order,
+                 const std::vector<std::string>& programs,
+                 const folder_reader& read);
+
+/// Confines this process and becomes the program: no new privileges, nothing
+/// but what `plan_confinement` leaves, files for their owner only, and no
+/// descriptor but the standard three. Whoever waits at `ready_descriptor` hears
+/// `confined landlock VERSION` or `not confined`; if nobody does, `best_effort`
+/// says so on standard error. `off` becomes the program and does nothing else.
+/// @returns only if that failed; whoever waits has been told.
+[[nodiscard]] start_failure confine(const confine_order& order);
+
+} // namespace muster
