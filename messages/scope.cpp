@@ -108,6 +108,21 @@ std::string to_string(const scope_rule& rule) {
   return prefix_of(rule) + rule.target;
 }
 
+std::string to_string(const scope& x) {
+  std::string out;
+  auto add = [&](const char* sign, const scope_rule& rule) {
+    if (!out.empty())
+      out.push_back(',');
+    out += sign;
+    out += to_string(rule);
+  };
+  for (auto& rule : x.allow)
+    add("", rule);
+  for (auto& rule : x.deny)
+    add("-", rule);
+  return out;
+}
+
 expected<void> check_rule(const scope_rule& rule) {
   return check(rule, prefix_of(rule));
 }

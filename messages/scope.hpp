@@ -59,6 +59,9 @@ typename Inspector::result_type inspect(Inspector& f, scope& x) {
   return f(x.allow, x.deny);
 }
 
+/// The rules as on the command line, with commas between them.
+[[nodiscard]] std::string to_string(const scope& x);
+
 // -- who has what -------------------------------------------------------------
 
 /// What one pod may do, and what it may lend.

@@ -85,11 +85,19 @@ void start_parts(node_pointer self,
   pool->persistence = st.persistence;
   st.pool = self->spawn<caf::monitored>(
     pool_registry, std::shared_ptr<const pool_parts>{std::move(pool)}, sink);
+  auto pods = std::make_shared<pod_parts>(parts->pods);
+  pods->settings = parts->settings.pods;
+  pods->persistence = st.persistence;
+  st.pods = self->spawn<caf::monitored>(
+    spawned_pod_registry, std::shared_ptr<const pod_parts>{std::move(pods)},
+    sink);
   st.sessions = self->spawn<caf::monitored>(
     session_registry, make_session_context(parts, st.persistence, st.pool),
     sink);
-  std::vector<tick_step> steps{{"pool", st.pool}, {"sessions", st.sessions}};
-  std::vector<reporting_actor> reporters{st.pool, st.sessions, st.persistence};
+  std::vector<tick_step> steps{
+    {"pool", st.pool}, {"pods", st.pods}, {"sessions", st.sessions}};
+  std::vector<reporting_actor> reporters{st.pool, st.pods, st.sessions,
+                                         st.persistence};
   st.tick = self->spawn<caf::monitored>(
     tick, parts->settings.tick, parts->env.steady_ns, steps, reporters, sink);
 }
@@ -101,12 +109,14 @@ void finish_stop(node_pointer self) {
   // end by itself when nobody else knows it.
   self->send_exit(self->state.sessions, caf::exit_reason::user_shutdown);
   self->send_exit(self->state.pool, caf::exit_reason::user_shutdown);
+  self->send_exit(self->state.pods, caf::exit_reason::user_shutdown);
   for (auto& promise : std::exchange(self->state.stoppers, {}))
     promise.deliver(caf::ok_atom::value);
   self->quit(caf::exit_reason::user_shutdown);
 }
 
-/// The order: no new work, no ticks, the sessions, the pool, the disk last.
+/// The order: no new work, no ticks, the sessions, the pool, the pods, the disk
+/// last.
 void begin_stop(node_pointer self) {
   auto& st = self->state;
   if (std::exchange(st.stopping, true))
@@ -125,9 +135,14 @@ void begin_stop(node_pointer self) {
                 std::string{node_document})
       .then([=](caf::ok_atom) { stop_disk(); }, next);
   };
+  auto let_pods_go = [=] {
+    self->request(self->state.pods, caf::infinite, stop_atom::value)
+      .then([=](caf::ok_atom) { hide(); }, [=](const caf::error&) { hide(); });
+  };
   auto let_workers_go = [=] {
     self->request(self->state.pool, caf::infinite, stop_atom::value)
-      .then([=](caf::ok_atom) { hide(); }, [=](const caf::error&) { hide(); });
+      .then([=](caf::ok_atom) { let_pods_go(); },
+            [=](const caf::error&) { let_pods_go(); });
   };
   self->request(st.sessions, caf::infinite, stop_atom::value)
     .then([=](caf::ok_atom) { let_workers_go(); },
@@ -139,6 +154,7 @@ void stop_parts(node_pointer self, const caf::error& reason) {
   self->send_exit(st.tick, reason);
   self->send_exit(st.sessions, reason);
   self->send_exit(st.pool, reason);
+  self->send_exit(st.pods, reason);
   self->send_exit(st.persistence, reason);
 }
 
@@ -281,7 +297,7 @@ node_impl::behavior_type node(node_pointer self,
   st.settings = parts->settings;
   st.env = parts->env;
   st.began_ns = st.env.steady_ns();
-  for (auto* part : {"pool", "sessions", "storage", "tick"})
+  for (auto* part : {"pods", "pool", "sessions", "storage", "tick"})
     st.reports[part] = {"{}", st.began_ns};
   self->set_down_handler([=](const caf::down_msg& x) { on_down(self, x); });
   self->set_exit_handler([=](const caf::exit_msg& x) {
@@ -408,6 +424,37 @@ node_impl::behavior_type node(node_pointer self,
     [=](pool_atom family, collect_atom verb) {
       return pass_on<std::vector<std::string>>(self, self->state.pool, family,
                                                verb);
+    },
+    // -- pods -----------------------------------------------------------------
+    [=](pod_atom family, spawn_atom verb, pod_order& order,
+        std::string& request_id) {
+      return pass_on_once<pod_view>(self, self->state.pods, request_id, family,
+                                    verb, std::move(order));
+    },
+    [=](pod_atom family, list_atom verb) {
+      return pass_on<std::vector<pod_view>>(self, self->state.pods, family,
+                                            verb);
+    },
+    [=](pod_atom family, send_atom verb, std::string& name, std::string& text,
+        std::string& request_id) {
+      return pass_on_once<std::uint64_t>(self, self->state.pods, request_id,
+                                         family, verb, std::move(name),
+                                         std::move(text));
+    },
+    [=](pod_atom family, read_atom verb, pod_read& what) {
+      return pass_on<pod_output>(self, self->state.pods, family, verb,
+                                 std::move(what));
+    },
+    [=](pod_atom family, stop_atom verb, std::string& name) {
+      return pass_on<pod_stop_reply>(self, self->state.pods, family, verb,
+                                     std::move(name));
+    },
+    [=](pod_atom family, scopes_atom verb) {
+      return pass_on<scope_listing>(self, self->state.pods, family, verb);
+    },
+    [=](pod_atom family, scopes_atom verb, std::string& path) {
+      return pass_on<std::vector<scope_holder>>(self, self->state.pods, family,
+                                                verb, std::move(path));
     },
     // -- the node -------------------------------------------------------------
     [=](hello_atom) { return to_json(greeting_of(self->state)); },

@@ -4,6 +4,7 @@
 
 #include "actors/node/settings.hpp"
 #include "actors/persistence/persistence.hpp"
+#include "actors/pod/spawned_pod_registry.hpp"
 #include "actors/pool/pool_registry.hpp"
 #include "actors/process/environment.hpp"
 
@@ -25,6 +26,8 @@ struct node_parts {
   /// How worker processes are reached; its settings and its persistence actor
   /// are given by the node.
   pool_parts pool;
+  /// The same for pods.
+  pod_parts pods;
   /// Whether the persistence actor has a thread of its own. Not under a test's
   /// scheduler, which would not see it.
   bool detached = true;
@@ -71,6 +74,7 @@ struct node_state {
 
   persistence_actor persistence;
   pool_registry_actor pool;
+  spawned_pod_registry_actor pods;
   session_registry_actor sessions;
   tick_actor tick;
 

@@ -66,15 +66,15 @@ std::string address_document(const node_address& address, bool has_tls,
 /// standard streams.
 constexpr std::uint64_t other_descriptors = 64;
 
-/// A worker is a process that is held, and a connection.
-constexpr std::uint64_t descriptors_of_a_worker = 2;
+/// A worker or a pod is a process that is held, and a connection.
+constexpr std::uint64_t descriptors_of_a_process = 2;
 
-/// Makes room for all connections and workers that the settings allow:
+/// Makes room for all connections, workers and pods that the settings allow:
 /// strangers can take them, and a node without descriptors cannot work.
 expected<void> make_room(const gate_settings& settings,
-                         const pool_settings& pool) {
+                         const pool_settings& pool, const pod_settings& pods) {
   auto needed = settings.max_connections + settings.max_handshakes
-                + descriptors_of_a_worker * pool.max_workers
+                + descriptors_of_a_process * (pool.max_workers + pods.max_pods)
                 + other_descriptors;
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
@@ -86,33 +86,54 @@ expected<void> make_room(const gate_settings& settings,
     return {};
   return fail(
     errc::invalid_argument,
-    fmt::format("node.max-connections = {}, node.max-handshakes = {} and "
-                "pool.max-workers = {} need {} open files, and this process "
-                "may have {}; lower them, or raise that (ulimit -n, "
-                "LimitNOFILE=)",
+    fmt::format("node.max-connections = {}, node.max-handshakes = {}, "
+                "pool.max-workers = {} and pods.max-pods = {} need {} open "
+                "files, and this process may have {}; lower them, or raise "
+                "that (ulimit -n, LimitNOFILE=)",
                 settings.max_connections, settings.max_handshakes,
-                pool.max_workers, needed, limit.rlim_max));
+                pool.max_workers, pods.max_pods, needed, limit.rlim_max));
 }
 
-/// What workers are reached by: one thread for their processes and sockets.
-expected<pool_parts> make_pool_parts(pool_settings& settings) {
-  settings.version = version;
+/// The program that this process runs.
+expected<std::string> own_program() {
   std::error_code code;
-  settings.program = std::filesystem::read_symlink("/proc/self/exe", code);
+  auto out = std::filesystem::read_symlink("/proc/self/exe", code);
   if (code)
     return fail(errc::internal, fmt::format("this program cannot be found: {}",
                                             code.message()));
+  return out.string();
+}
+
+/// What workers and pods are reached by: one thread for their processes and
+/// sockets.
+expected<void> make_ports(node_parts& parts, node_settings& settings,
+                          const std::string& directory) {
+  auto program = own_program();
+  if (!program)
+    return tl::unexpected<failure>{program.error()};
+  settings.pool.version = version;
+  settings.pool.program = settings.pods.program = *program;
+  settings.pool.folder = directory + "/pool";
+  settings.pods.folder = directory + "/pods";
+  // Whoever reads or changes what is there could do anything to the node.
+  settings.pods.grant.deny.push_back({directory, permission::read, true});
   auto loop = io_loop::open();
   if (!loop)
     return tl::unexpected<failure>{loop.error()};
   // Those that shall end take room until they have.
-  auto processes = system_processes::open(2 * settings.max_workers, *loop);
-  if (!processes)
-    return tl::unexpected<failure>{processes.error()};
-  auto parts = system_pool_parts(settings);
-  parts.processes = std::move(*processes);
-  parts.sockets = std::make_shared<system_sockets>(*loop);
-  return parts;
+  auto workers = system_processes::open(2 * settings.pool.max_workers, *loop);
+  if (!workers)
+    return tl::unexpected<failure>{workers.error()};
+  auto pods = system_processes::open(2 * settings.pods.max_pods, *loop);
+  if (!pods)
+    return tl::unexpected<failure>{pods.error()};
+  parts.pool = system_pool_parts(settings.pool);
+  parts.pool.processes = std::move(*workers);
+  parts.pool.sockets = std::make_shared<system_sockets>(*loop);
+  parts.pods = system_pod_parts(settings.pods);
+  parts.pods.processes = std::move(*pods);
+  parts.pods.sockets = std::make_shared<system_sockets>(*loop);
+  return {};
 }
 
 /// Makes the certificates, if there are none, and looks at every file.
@@ -246,15 +267,13 @@ expected<node_end> run_node(node_settings settings,
       !noted)
     return tl::unexpected<failure>{noted.error()};
   settings.strategy.packages.push_back((*directory)->path() + "/packages");
-  settings.pool.folder = (*directory)->path() + "/pool";
-  auto pool = make_pool_parts(settings.pool);
-  if (!pool)
-    return tl::unexpected<failure>{pool.error()};
   auto parts = std::make_shared<node_parts>();
   parts->env = real_environment();
-  parts->pool = std::move(*pool);
+  auto ports = make_ports(*parts, settings, (*directory)->path());
+  if (!ports)
+    return tl::unexpected<failure>{ports.error()};
   auto made_certificates
-    = make_room(settings.gate, settings.pool).and_then([&] {
+    = make_room(settings.gate, settings.pool, settings.pods).and_then([&] {
         return settings.insecure_loopback ? expected<bool>{false}
                                           : prepare_tls(settings, parts->env);
       });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/persistence/settings.hpp"
+#include "actors/pod/settings.hpp"
 #include "actors/pool/settings.hpp"
 #include "actors/remote/settings.hpp"
 #include "actors/session/settings.hpp"
@@ -26,6 +27,7 @@ struct node_settings {
   persistence_settings storage;
   session_settings session;
   pool_settings pool;
+  pod_settings pods;
   strategy_settings strategy;
   tick_settings tick;
 };

@@ -48,10 +48,10 @@ struct close_folder {
 
 // -- rules --------------------------------------------------------------------
 
-expected<void> add_rules(std::vector<path_rule>& out, const granted_path& x,
+expected<void> add_rules(std::vector<path_rule>& out, const scope_rule& x,
                          const folder_reader& read) {
-  auto rights = x.is_writable ? writing : reading;
-  if (x.is_recursive) {
+  auto rights = x.level == permission::write ? writing : reading;
+  if (x.recursive) {
     out.push_back({x.target, rights, path_kind::exact});
     return {};
   }
@@ -116,7 +116,7 @@ start_failure not_started(failure why) {
 expected<int> confine_process(const confine_order& order,
                               const std::string& program,
                               const awaiting& starter) {
-  if (order.sandbox == sandbox_level::off)
+  if (order.sandbox == sandbox_mode::off)
     return 0;
   if (auto fine = check_sandbox(order.sandbox, landlock_version()); !fine)
     return tl::unexpected<failure>{fine.error()};
@@ -160,7 +160,7 @@ start_failure start(const confine_order& order, const awaiting& starter) {
     return not_confined(version.error());
   auto line = *version > 0 ? fmt::format("confined landlock {}", *version)
                            : std::string{"not confined"};
-  if (!starter.is_there() && order.sandbox == sandbox_level::best_effort)
+  if (!starter.is_there() && order.sandbox == sandbox_mode::best_effort)
     fmt::print(stderr, "muster: {}\n", line);
   starter.tell(std::move(line));
   return not_started(become(*program, order.words));
@@ -169,34 +169,6 @@ start_failure start(const confine_order& order, const awaiting& starter) {
 } // namespace
 
 // -- reading ------------------------------------------------------------------
-
-expected<sandbox_level> parse_sandbox(std::string_view text) {
-  if (text == "required")
-    return sandbox_level::required;
-  if (text == "best-effort")
-    return sandbox_level::best_effort;
-  if (text == "off")
-    return sandbox_level::off;
-  return fail(
-    errc::invalid_argument,
-    fmt::format("'{}' is neither required, best-effort nor off", text));
-}
-
-expected<granted_path> parse_granted_path(std::string_view text) {
-  auto colon = text.find(':');
-  auto kind = text.substr(0, colon);
-  granted_path out;
-  out.is_writable = kind.starts_with('w');
-  out.is_recursive = !kind.ends_with('1');
-  if (colon != std::string_view::npos)
-    out.target = text.substr(colon + 1);
-  auto is_known = kind == "r" || kind == "w" || kind == "r1" || kind == "w1";
-  if (!is_known || !out.target.starts_with('/'))
-    return fail(
-      errc::invalid_argument,
-      fmt::format("'{}' is no rule such as r:/path or w1:/path", text));
-  return out;
-}
 
 expected<std::optional<std::vector<std::string>>>
 read_folder(const std::string& path) {
@@ -226,8 +198,8 @@ read_folder(const std::string& path) {
 
 // -- what is left to a pod ----------------------------------------------------
 
-expected<void> check_sandbox(sandbox_level level, int version) {
-  if (level != sandbox_level::required || version >= least_landlock_version)
+expected<void> check_sandbox(sandbox_mode level, int version) {
+  if (level != sandbox_mode::required || version >= least_landlock_version)
     return {};
   auto missing
     = version == 0
@@ -273,10 +245,10 @@ expected<landlock_order>
 plan_confinement(const confine_order& order,
                  const std::vector<std::string>& programs,
                  const folder_reader& read) {
-  if (order.scope.size() > max_granted_paths)
+  if (order.scope.size() > max_confined_rules)
     return fail(errc::too_large,
                 fmt::format("a scope has at most {} rules, and this one has {}",
-                            max_granted_paths, order.scope.size()));
+                            max_confined_rules, order.scope.size()));
   landlock_order out;
   // Agents ask language models.
   out.allows_network = true;

@@ -7,9 +7,8 @@
 
 #include "actors/process/landlock.hpp"
 
-#include "messages/errors.hpp"
+#include "messages/pod.hpp"
 
-#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -25,39 +24,18 @@ namespace muster {
 constexpr int least_landlock_version = 3;
 
 /// Rules of one scope.
-constexpr std::size_t max_granted_paths = 1'000;
+constexpr std::size_t max_confined_rules = 1'000;
 
 /// What a folder may hold of which a rule of one level speaks.
 constexpr std::size_t max_direct_children = 10'000;
 
 // -- types --------------------------------------------------------------------
 
-/// What is done if the kernel cannot confine.
-enum class sandbox_level : std::uint8_t {
-  /// The program does not start.
-  required,
-  /// It starts with what the kernel has.
-  best_effort,
-  /// It starts, and the kernel is not asked.
-  off,
-};
-
-/// A part of the file system that a pod gets.
-struct granted_path {
-  /// An absolute path without symbolic links.
-  std::string target;
-  /// Whether it may be changed, too, and not only read.
-  bool is_writable = false;
-  /// Whether all below it is meant, or only what it holds itself.
-  bool is_recursive = true;
-
-  friend bool operator==(const granted_path&, const granted_path&) = default;
-};
-
 /// A program, and all that it gets.
 struct confine_order {
-  sandbox_level sandbox = sandbox_level::required;
-  std::vector<granted_path> scope;
+  sandbox_mode sandbox = sandbox_mode::required;
+  /// Targets are absolute paths without symbolic links.
+  std::vector<scope_rule> scope;
   /// The folder of the pod itself, for its socket and its log; may be empty.
   std::string own_folder;
   /// Where it starts; empty if it stays where this process is.
@@ -81,13 +59,6 @@ using folder_reader
 
 // -- functions ----------------------------------------------------------------
 
-/// `required`, `best-effort` or `off`.
-[[nodiscard]] expected<sandbox_level> parse_sandbox(std::string_view text);
-
-/// Reads `r:/path`, `w:/path`, `r1:/path` or `w1:/path`; the 1 stands for one
-/// level.
-[[nodiscard]] expected<granted_path> parse_granted_path(std::string_view text);
-
 /// Reads a folder of the operating system.
 /// @returns `not_found`, `not_allowed`, or `too_large` beyond
 ///          `max_direct_children`.
@@ -96,7 +67,7 @@ read_folder(const std::string& path);
 
 /// Whether a kernel with that version of Landlock will do.
 /// @returns `not_allowed` naming what is missing.
-[[nodiscard]] expected<void> check_sandbox(sandbox_level level, int version);
+[[nodiscard]] expected<void> check_sandbox(sandbox_mode level, int version);
 
 /// What every program gets to be able to begin, whatever its scope is.
 [[nodiscard]] const std::vector<path_rule>& base_rules();

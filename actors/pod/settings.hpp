@@ -43,7 +43,7 @@ struct pod_settings {
   // -- where ------------------------------------------------------------------
 
   /// What whoever runs the node may lend.
-  scope grant;
+  scope grant{{{"/", permission::write, true}}, {}};
   /// The absolute path of the folder of `pods.json`; the folders of the pods
   /// are below it.
   std::string folder;

@@ -282,6 +282,47 @@ expected<std::vector<std::string>> client::pool_collect(deadline limit) {
                                        collect_atom::value);
 }
 
+// -- pods ---------------------------------------------------------------------
+
+expected<pod_view> client::pod_spawn(const pod_order& order, call_options how) {
+  return ask_once<pod_view>(*node_, how, pod_atom::value, spawn_atom::value,
+                            order);
+}
+
+expected<std::vector<pod_view>> client::pod_list(deadline limit) {
+  return ask<std::vector<pod_view>>(*node_, limit, pod_atom::value,
+                                    list_atom::value);
+}
+
+expected<std::uint64_t> client::pod_send(const std::string& name,
+                                         const std::string& text,
+                                         call_options how) {
+  return ask_once<std::uint64_t>(*node_, how, pod_atom::value, send_atom::value,
+                                 name, text);
+}
+
+expected<pod_output> client::pod_read(const struct pod_read& what,
+                                      deadline limit) {
+  return ask<pod_output>(*node_, limit, pod_atom::value, read_atom::value,
+                         what);
+}
+
+expected<pod_stop_reply> client::pod_stop(const std::string& name,
+                                          deadline limit) {
+  return ask<pod_stop_reply>(*node_, limit, pod_atom::value, stop_atom::value,
+                             name);
+}
+
+expected<scope_listing> client::pod_scopes(deadline limit) {
+  return ask<scope_listing>(*node_, limit, pod_atom::value, scopes_atom::value);
+}
+
+expected<std::vector<scope_holder>> client::pod_holders(const std::string& path,
+                                                        deadline limit) {
+  return ask<std::vector<scope_holder>>(*node_, limit, pod_atom::value,
+                                        scopes_atom::value, path);
+}
+
 // -- the node -----------------------------------------------------------------
 
 expected<std::string> client::status(deadline limit) {

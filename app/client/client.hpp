@@ -5,6 +5,7 @@
 #include "app/client/node_location.hpp"
 
 #include "messages/persistence.hpp"
+#include "messages/pod.hpp"
 #include "messages/pool.hpp"
 #include "messages/session.hpp"
 
@@ -188,6 +189,35 @@ public:
   /// Takes out workers that are dead; gives their ids.
   [[nodiscard]] expected<std::vector<std::string>> pool_collect(deadline limit
                                                                 = {});
+
+  // -- pods -------------------------------------------------------------------
+
+  /// Starts a pod; gives it once it is ready and has taken its task. If it did
+  /// not take that, this is an error, and the pod is there.
+  [[nodiscard]] expected<pod_view> pod_spawn(const pod_order& order,
+                                             call_options how = {});
+
+  [[nodiscard]] expected<std::vector<pod_view>> pod_list(deadline limit = {});
+
+  /// Lets a pod begin a turn; gives its number once that is confirmed.
+  [[nodiscard]] expected<std::uint64_t> pod_send(const std::string& name,
+                                                 const std::string& text,
+                                                 call_options how = {});
+
+  /// Gives what a pod has written since that reader read last.
+  [[nodiscard]] expected<pod_output> pod_read(const struct pod_read& what,
+                                              deadline limit = {});
+
+  /// Stops a pod; returns once it is gone and what it was lent has come back.
+  [[nodiscard]] expected<pod_stop_reply> pod_stop(const std::string& name,
+                                                  deadline limit = {});
+
+  /// Who has what of the file system, and who lent it.
+  [[nodiscard]] expected<scope_listing> pod_scopes(deadline limit = {});
+
+  /// Who may do something at an absolute path.
+  [[nodiscard]] expected<std::vector<scope_holder>>
+  pod_holders(const std::string& path, deadline limit = {});
 
   // -- the node ---------------------------------------------------------------
 

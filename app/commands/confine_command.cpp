@@ -7,6 +7,7 @@
 #include "actors/pod/confine.hpp"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <string_view>
@@ -54,10 +55,14 @@ int confine_command(int argc, char** argv) {
     return out.error(level.error());
   order.sandbox = *level;
   for (auto& rule : rules) {
-    auto path = parse_granted_path(rule);
-    if (!path)
-      return out.error(path.error());
-    order.scope.push_back(std::move(*path));
+    auto read = parse_rules(rule);
+    if (!read)
+      return out.error(read.error());
+    // Several could be one with a comma in its path.
+    if (read->size() != 1)
+      return out.error(
+        {errc::invalid_argument, fmt::format("'{}' is not one rule", rule)});
+    order.scope.push_back(std::move(read->front()));
   }
   auto ended = confine(order);
   out.error(ended.why);

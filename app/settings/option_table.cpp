@@ -93,6 +93,23 @@ option address(std::string name, std::string& (*place)(node_settings&),
   return {std::move(name), std::move(help), set, get};
 }
 
+/// What may be lent: rules as on the command line.
+option grant(std::string name, scope& (*place)(node_settings&),
+             std::string help) {
+  auto set = [=](node_settings& s, const std::string& text) -> expected<void> {
+    auto rules = parse_scope(text);
+    if (!rules)
+      return fail(rules.error().code,
+                  fmt::format("{}: {}", name, rules.error().message));
+    place(s) = std::move(*rules);
+    return {};
+  };
+  auto get = [=](const node_settings& s) {
+    return to_string(place(const_cast<node_settings&>(s)));
+  };
+  return {std::move(name), std::move(help), set, get};
+}
+
 /// Folders with a colon between them, each an absolute path.
 option folders(std::string name,
                std::vector<std::string>& (*place)(node_settings&),
@@ -217,6 +234,51 @@ std::vector<option> make_options() {
       "How long it may take from SIGTERM to SIGKILL"),
     duration(
       "pool.kill-patience", [](s & x) -> auto& { return x.pool.stop.kill; },
+      100ms, day,
+      "How long it may take from SIGKILL, before a stop is answered with an "
+      "error"),
+
+    grant(
+      "pods.grant", [](s & x) -> auto& { return x.pods.grant; },
+      "What whoever runs the node may lend to pods: r:/PATH and w:/PATH with "
+      "commas between them, with a - before what is not lent. The state "
+      "directory never is"),
+    number(
+      "pods.max-pods", [](s & x) -> auto& { return x.pods.max_pods; }, 1,
+      100'000, "Pods that live, also those that start and stop"),
+    number(
+      "pods.max-waiting", [](s & x) -> auto& { return x.pods.max_waiting; }, 1,
+      many, "Requests that may wait for pods"),
+    number(
+      "pods.max-ended", [](s & x) -> auto& { return x.pods.max_ended; }, 0,
+      100'000, "Pods that have ended and whose output is kept"),
+    size(
+      "pods.max-text", [](s & x) -> auto& { return x.pods.max_text_bytes; },
+      kib, 32 * mib, "The task of a pod, and what is sent to it"),
+    size(
+      "pods.max-read", [](s & x) -> auto& { return x.pods.max_read_bytes; },
+      kib, 32 * mib, "Output of a pod that is given at once"),
+    duration(
+      "pods.spawn-timeout", [](s & x) -> auto& { return x.pods.spawn_timeout; },
+      100ms, day, "How long a new pod may take until it is ready"),
+    duration(
+      "pods.probe-timeout", [](s & x) -> auto& { return x.pods.probe_timeout; },
+      10ms, day,
+      "How long a pod that is looked for may take to answer; all are asked "
+      "side by side"),
+    duration(
+      "pods.send-timeout", [](s & x) -> auto& { return x.pods.send_timeout; },
+      100ms, day,
+      "How long a pod may take to begin a turn that it was asked for"),
+    duration(
+      "pods.ask-patience", [](s & x) -> auto& { return x.pods.stop.ask; }, 0ms,
+      day, "How long a pod that is asked to end may take before SIGTERM"),
+    duration(
+      "pods.terminate-patience",
+      [](s & x) -> auto& { return x.pods.stop.terminate; }, 0ms, day,
+      "How long it may take from SIGTERM to SIGKILL"),
+    duration(
+      "pods.kill-patience", [](s & x) -> auto& { return x.pods.stop.kill; },
       100ms, day,
       "How long it may take from SIGKILL, before a stop is answered with an "
       "error"),
