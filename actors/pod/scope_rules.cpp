@@ -92,7 +92,7 @@ bool covers(const scope_rule& rule, const scope_rule& inner) {
                         : !inner.recursive && inner.target == rule.target;
 }
 
-void verdict::allow(permission level) {
+void verdict::give(permission level) {
   allowed_ = allowed_ ? std::max(*allowed_, level) : level;
 }
 
@@ -111,7 +111,7 @@ std::optional<permission> permission_of(const scope& x, std::string_view path) {
   verdict out;
   for (auto& rule : x.allow)
     if (matches(rule, path))
-      out.allow(rule.level);
+      out.give(rule.level);
   for (auto& rule : x.deny)
     if (matches(rule, path))
       out.deny(rule.level);

@@ -25,7 +25,7 @@ namespace muster {
 class verdict {
 public:
   /// Takes in a rule that gives `level`.
-  void allow(permission level);
+  void give(permission level);
 
   /// Takes in a rule that denies `level`.
   void deny(permission level);

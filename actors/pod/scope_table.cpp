@@ -265,7 +265,7 @@ scope_table::permission_of(const std::string& name,
     if (e.whose != x)
       return;
     if (e.kind == role::allows)
-      out.allow(e.rule.level);
+      out.give(e.rule.level);
     else
       out.deny(e.rule.level);
   });
@@ -284,7 +284,7 @@ std::vector<scope_holder> scope_table::holders_of(std::string_view path) const {
       x.says.deny(e.rule.level);
       return;
     }
-    x.says.allow(e.rule.level);
+    x.says.give(e.rule.level);
     if (x.rule == nullptr || x.rule->level < e.rule.level)
       x.rule = &e.rule;
   });
@@ -325,7 +325,7 @@ expected<void> scope_table::check(const lend_request& request,
           = check_lendable(lender->name, lender->own, lender->delegation, rule);
           !ok)
         return ok;
-    if (auto x = rival_of(*lender, rule))
+    if (auto x = rival_of(*lender, request.own, rule))
       return fail(errc::conflict,
                   fmt::format("'{}' cannot be lent '{}': '{}' may write there "
                               "by '{}', which '{}' lent it",
@@ -336,14 +336,15 @@ expected<void> scope_table::check(const lend_request& request,
 }
 
 std::optional<scope_table::rival>
-scope_table::rival_of(const scope_allocation& lender,
+scope_table::rival_of(const scope_allocation& lender, const scope& borrowed,
                       const scope_rule& rule) const {
   std::optional<rival> out;
   if (rule.level != permission::write)
     return out;
   for_each_near(rule, [&](const entry& e) {
     if (e.kind != role::allows || is_at_or_above(*e.whose, lender)
-        || !leaves_writable(e.rule, rule, e.whose->own.deny))
+        || !leaves_writable(e.rule, rule, e.whose->own.deny)
+        || !leaves_writable(e.rule, rule, borrowed.deny))
       return;
     auto depth = depth_of(*e.whose);
     if (!out || out->depth < depth)

@@ -138,10 +138,11 @@ private:
   [[nodiscard]] expected<void> check(const lend_request& request,
                                      bool checks_root) const;
 
-  /// Who could write where `rule` may, but for `lender` and those above it, who
-  /// have lent all of it to get here. Of several the one that is farthest from
-  /// the root.
+  /// Who could write where `rule` lets the borrower write, but for the lender
+  /// and those above it, who have lent all of it to get here. Of several the
+  /// one that is farthest from the root.
   [[nodiscard]] std::optional<rival> rival_of(const scope_allocation& lender,
+                                              const scope& borrowed,
                                               const scope_rule& rule) const;
 
   [[nodiscard]] bool is_at_or_above(const scope_allocation& x,

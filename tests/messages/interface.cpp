@@ -150,6 +150,54 @@ std::optional<worker_phase> behind(worker_phase x) {
   return std::nullopt;
 }
 
+std::optional<pod_phase> behind(pod_phase x) {
+  switch (x) {
+    case pod_phase::starting:
+      return pod_phase::ready;
+    case pod_phase::ready:
+      return pod_phase::unreachable;
+    case pod_phase::unreachable:
+      return pod_phase::stopping;
+    case pod_phase::stopping:
+      return pod_phase::ended;
+    case pod_phase::ended:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<pod_class> behind(pod_class x) {
+  switch (x) {
+    case pod_class::plain:
+      return pod_class::protocol;
+    case pod_class::protocol:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<sandbox_mode> behind(sandbox_mode x) {
+  switch (x) {
+    case sandbox_mode::required:
+      return sandbox_mode::best_effort;
+    case sandbox_mode::best_effort:
+      return sandbox_mode::off;
+    case sandbox_mode::off:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<permission> behind(permission x) {
+  switch (x) {
+    case permission::read:
+      return permission::write;
+    case permission::write:
+      break;
+  }
+  return std::nullopt;
+}
+
 /// All enumerators from the first one on.
 template <class E>
 std::vector<E> from(E first) {
@@ -232,6 +280,20 @@ struct fixture : test_coordinator_fixture<config> {
       worker.phase = phase;
       out.append(worker);
     }
+    for (auto phase : from(pod_phase::starting)) {
+      pod_view pod;
+      pod.phase = phase;
+      out.append(pod);
+    }
+    for (auto kind : from(pod_class::plain))
+      for (auto sandbox : from(sandbox_mode::required)) {
+        pod_order order;
+        order.kind = kind;
+        order.sandbox = sandbox;
+        out.append(order);
+      }
+    for (auto level : from(permission::read))
+      out.append(scope_rule{"/", level, true});
     for (auto prompt : from(prompt_mode::off)) {
       pending_filter filter;
       filter.prompt = prompt;
@@ -270,6 +332,24 @@ struct fixture : test_coordinator_fixture<config> {
     pending_filter filter{true, true, true, true, true, prompt_mode::full, 9};
     worker_view worker{
       "p-1", 1, "s-1", worker_phase::stopping, "sock", "version", "2026", 2, 3};
+    scope_rule rule{"/src", permission::write, false};
+    scope both{{rule}, {rule}};
+    pod_order order{
+      "pod",  "task",      "lender", {rule},           both,
+      "/src", {"program"}, {"A=b"},  pod_class::plain, sandbox_mode::off};
+    pod_view pod{"pod",
+                 "pod.1",
+                 1,
+                 pod_phase::stopping,
+                 pod_class::plain,
+                 "socket",
+                 "folder",
+                 {rule},
+                 "lender",
+                 "landlock 7",
+                 "2026",
+                 2,
+                 "error"};
     return caf::make_message(
       spec, std::vector<answer>{{"q-1", "response", usage}},
       feed_mode::accepted, wait_for::end, reason, view,
@@ -284,6 +364,13 @@ struct fixture : test_coordinator_fixture<config> {
       std::vector<state_space>{{"space", 1}}, worker,
       std::vector<worker_view>{worker},
       pool_stop_reply{{"p-1"}, {{"p-2", why}}}, std::vector<std::string>{"p-1"},
+      order, pod, std::vector<pod_view>{pod},
+      pod_read{"pod", "reader", output_cursor{1, 2}},
+      pod_output{"pod", pod_phase::ended, {"text"}, {1, 2}, {3, 4}, 5, true},
+      pod_stop_reply{"pod", {rule}, "end"},
+      scope_listing{{{"pod", "lender", both, both}},
+                    {{"l-1", "lender", "pod", rule}}},
+      std::vector<scope_holder>{{"pod", permission::write, rule, "lender"}},
       to_caf(why));
   }
 };

@@ -26,10 +26,14 @@ std::string read(std::string_view text) {
   if (!x)
     return to_string(x.error().code);
   std::string out;
-  for (auto& rule : x->allow)
-    out += (out.empty() ? "" : "|") + to_string(rule);
-  for (auto& rule : x->deny)
-    out += "|-" + to_string(rule);
+  for (auto& rule : x->allow) {
+    out += out.empty() ? "" : "|";
+    out += to_string(rule);
+  }
+  for (auto& rule : x->deny) {
+    out += "|-";
+    out += to_string(rule);
+  }
   return out;
 }
 
@@ -113,7 +117,7 @@ CAF_TEST(what is no rule is refused by its name) {
   for (auto [text, name] : std::vector<std::pair<std::string, std::string>>{
          {"", "no rule"},
          {"/a", "'/a'"},
-         {",r:/a", "','"},
+         {",r:/a", "''"},
          {"x:/a", "'x:/a'"},
          {"r2:/a", "'r2:/a'"},
          {"rw:/a", "'rw:/a'"},

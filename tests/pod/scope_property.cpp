@@ -154,12 +154,11 @@ struct model {
              });
   }
 
-  bool has_rival(const std::string& lender, const scope_rule& rule) const {
-    if (rule.level != permission::write)
-      return false;
+  /// @param wanted what a rule lets its borrower do.
+  bool has_rival(const std::string& lender, const permitted& wanted) const {
     for (auto& [name, x] : allocations)
       if (name != lender && !is_above(name, lender)
-          && (permitted_by(x.own).written & all().paths_of(rule)).any())
+          && (permitted_by(x.own).written & wanted.written).any())
         return true;
     return false;
   }
@@ -176,7 +175,7 @@ struct model {
     for (auto& rule : x.own.allow) {
       if (!may_lend(allocations.at(x.lender).delegation, rule))
         return "not_allowed";
-      if (has_rival(x.lender, rule))
+      if (has_rival(x.lender, permitted_by({{rule}, x.own.deny})))
         return "conflict";
     }
     allocations[x.borrower] = {x.borrower, x.lender, x.own, x.delegation};

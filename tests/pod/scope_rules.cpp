@@ -262,3 +262,50 @@ CAF_TEST(only a denial of all that two rules share leaves nothing) {
   CAF_CHECK(leaves("w1:/d", "w:/d/a", {rule("w:/d/a/b")}));
   CAF_CHECK(!leaves("w1:/d", "w1:/d/a", {rule("w:/d/a")}));
 }
+
+// -- decisions by example -----------------------------------------------------
+
+CAF_TEST(example 1 a denied write leaves read) {
+  CAF_CHECK_EQUAL(at("w:/d,-w:/d/sub", "/d/sub/a"), "read");
+  CAF_CHECK_EQUAL(at("w:/d,-w:/d/sub", "/d/top"), "write");
+}
+
+CAF_TEST(example 2 a denied read leaves nothing) {
+  CAF_CHECK_EQUAL(at("w:/d,-r:/d/secret", "/d/secret"), "none");
+}
+
+CAF_TEST(example 3 the strongest of several rules counts) {
+  CAF_CHECK_EQUAL(at("r:/d,w:/d/docs", "/d/a"), "read");
+  CAF_CHECK_EQUAL(at("r:/d,w:/d/docs", "/d/docs/a"), "write");
+}
+
+CAF_TEST(example 4 a rule of one level ends there) {
+  CAF_CHECK_EQUAL(at("w1:/d", "/d/top"), "write");
+  CAF_CHECK_EQUAL(at("w1:/d", "/d/a/b/deep"), "none");
+}
+
+CAF_TEST(example 5 of two equal denials each denies) {
+  auto x = rules("w:/d,-w:/d,-w:/d");
+  x.deny.pop_back();
+  CAF_CHECK_EQUAL(at(x, "/d/a"), "read");
+  x.deny.pop_back();
+  CAF_CHECK_EQUAL(at(x, "/d/a"), "write");
+}
+
+CAF_TEST(example 6 one level is lent out of all levels or as it is) {
+  CAF_CHECK(!may_lend("w1:/d", "w1:/d/child"));
+  CAF_CHECK(may_lend("w:/d", "w1:/d/child"));
+  CAF_CHECK(may_lend("w1:/d", "w1:/d"));
+}
+
+CAF_TEST(example 7 a denied write does not bite a loan to read) {
+  CAF_CHECK(may_lend("w:/d,-w:/d/x", "r:/d"));
+  CAF_CHECK(!may_lend("w:/d,-r:/d/x", "r:/d"));
+}
+
+CAF_TEST(example 8 rules overlap where both speak of a path) {
+  CAF_CHECK(!overlapping("w1:/src", "w:/src/a/b"));
+  CAF_CHECK(overlapping("w1:/src", "w1:/src/child"));
+  CAF_CHECK(overlapping("w1:/src", "w:/src/child"));
+  CAF_CHECK(!overlapping("w:/srcx", "w:/src"));
+}

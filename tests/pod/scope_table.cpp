@@ -277,6 +277,17 @@ CAF_TEST(partial_deny_does_not_hide_parent_conflict) {
   CAF_CHECK_EQUAL(lend("operator", "second", "w1:/ws/d/e"), "");
 }
 
+CAF_TEST(what the new one is denied itself is no conflict) {
+  CAF_CHECK_EQUAL(lend("operator", "second", "w:/ws/src/core"), "");
+  CAF_CHECK_EQUAL(lend("operator", "first", "w:/ws/src,-w:/ws/src/core/x"),
+                  "conflict");
+  CAF_CHECK_EQUAL(lend("operator", "first", "w:/ws/src,-w:/ws/src/core"), "");
+  CAF_CHECK_EQUAL(writers("/ws/src/core/x"), "second");
+  release("second");
+  // It goes back to who lent it, not to who was denied it.
+  CAF_CHECK_EQUAL(at("first", "/ws/src/core/x"), "read");
+}
+
 CAF_TEST(of several owners one that is denied does not excuse the others) {
   CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/x/a,-w:/ws/x"), "");
   CAF_CHECK_EQUAL(lend("operator", "b", "w:/ws/x/b"), "");
@@ -390,17 +401,8 @@ CAF_TEST(nobody gets back by a release what somebody else has meanwhile) {
   CAF_CHECK_EQUAL(writers("/ws/s/y"), "a");
 }
 
-CAF_TEST(a late release of somebody does not touch a new one of another name) {
-  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a"), "");
-  release("a");
-  CAF_CHECK_EQUAL(lend("operator", "a-2", "w:/ws/a"), "");
-  CAF_CHECK(!table.release("a"));
-  CAF_CHECK_EQUAL(writers("/ws/a"), "a-2");
-}
-
-CAF_TEST(the same rule lent on and on is given back layer by layer) {
-  // Once with_removed_deny_rules_reclaims_one_matching_layer: the layers are
-  // loans with ids, so none is mistaken for another.
+CAF_TEST(reclaim_delegated_scope_removes_child_and_one_parent_deny_layer) {
+  // The layers are loans with ids, so that none is mistaken for another.
   CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a", "w:/ws/a"), "");
   CAF_CHECK_EQUAL(lend("a", "b", "w:/ws/a", "w:/ws/a"), "");
   CAF_CHECK_EQUAL(lend("b", "c", "w:/ws/a"), "");
@@ -412,6 +414,41 @@ CAF_TEST(the same rule lent on and on is given back layer by layer) {
   CAF_CHECK_EQUAL(writers("/ws/a/x"), "a");
   release("a");
   CAF_CHECK_EQUAL(writers("/ws/a/x"), "operator");
+}
+
+CAF_TEST(with_removed_deny_rules_reclaims_one_matching_layer) {
+  // Two loans of one rule for reading, and a base deny beside one for writing.
+  CAF_CHECK_EQUAL(lend("operator", "a", "r:/lib,w:/ws/a"), "");
+  CAF_CHECK_EQUAL(lend("operator", "b", "r:/lib"), "");
+  release("b");
+  CAF_CHECK_EQUAL(at("a", "/lib/x"), "read");
+  CAF_CHECK_EQUAL(at("operator", "/ws/a/x"), "read");
+  release("a");
+  CAF_CHECK_EQUAL(at("operator", "/ws/a/x"), "write");
+  CAF_CHECK_EQUAL(at("operator", "/ws/.git"), "read");
+}
+
+CAF_TEST(reclaim_stale_reparents_and_removes_dead_entries in any order) {
+  for (auto dead : {std::pair{"a", "b"}, std::pair{"b", "a"}}) {
+    CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a", "w:/ws/a"), "");
+    CAF_CHECK_EQUAL(lend("a", "b", "w:/ws/a/b", "w:/ws/a/b"), "");
+    CAF_CHECK_EQUAL(lend("b", "c", "w:/ws/a/b/c"), "");
+    release(dead.first);
+    release(dead.second);
+    CAF_CHECK_EQUAL(lender_of("c"), "operator");
+    CAF_CHECK_EQUAL(writers("/ws/a/b/c/x"), "c");
+    CAF_CHECK_EQUAL(writers("/ws/a/b/x"), "operator");
+    release("c");
+  }
+}
+
+CAF_TEST(a grandchild that goes first leaves its lender what that was lent) {
+  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a", "w:/ws/a"), "");
+  CAF_CHECK_EQUAL(lend("a", "b", "w:/ws/a"), "");
+  // Its rule is the one that its lender was lent; only one loan of it ends.
+  release("b");
+  CAF_CHECK_EQUAL(at("a", "/ws/a/x"), "write");
+  CAF_CHECK_EQUAL(at("operator", "/ws/a/x"), "read");
 }
 
 CAF_TEST(base denies survive a loan of exactly what they deny) {
@@ -448,6 +485,129 @@ CAF_TEST(who is not there has no scope) {
                   errc::not_found);
   CAF_CHECK_EQUAL(table.effective_scope("a").error().code, errc::not_found);
   CAF_CHECK(table.find("a") == nullptr);
+}
+
+// -- the disk -----------------------------------------------------------------
+
+CAF_TEST(save_and_reopen_roundtrip) {
+  CAF_CHECK_EQUAL(
+    lend("operator", "a", "w:/ws/a,r:/lib,-w:/ws/a/x", "w:/ws/a,-r:/ws/a/y"),
+    "");
+  CAF_CHECK_EQUAL(lend("a", "b", "w:/ws/a/b"), "");
+  CAF_CHECK_EQUAL(lend("operator", "c", "w:/ws/a/x"), "");
+  auto written = listing_json(table.listing());
+  scope_table again{"operator", rules("w:/ws,r:/lib,-w:/ws/.git")};
+  CAF_REQUIRE(again.restore(*listing_from(written)));
+  CAF_CHECK(again.listing() == table.listing());
+  table = std::move(again);
+  CAF_CHECK_EQUAL(writers("/ws/a/b/x"), "b");
+  CAF_CHECK_EQUAL(writers("/ws/a/x/y"), "c");
+  CAF_CHECK_EQUAL(at("a", "/ws/a/b"), "read");
+  CAF_CHECK_EQUAL(lend("operator", "d", "w:/ws/a/b"), "conflict");
+  release("a");
+  CAF_CHECK_EQUAL(lender_of("b"), "operator");
+}
+
+CAF_TEST(a grant that was made smaller takes nothing from those who live) {
+  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a", "w:/ws/a"), "");
+  CAF_CHECK_EQUAL(lend("a", "b", "w:/ws/a/b"), "");
+  auto written = table.listing();
+  table = scope_table{"operator", rules("w:/ws/b")};
+  CAF_REQUIRE(table.restore(written));
+  CAF_CHECK_EQUAL(at("b", "/ws/a/b/x"), "write");
+  CAF_CHECK_EQUAL(at("operator", "/ws/a"), "none");
+  CAF_CHECK_EQUAL(lend("operator", "c", "w:/ws/c"), "not_allowed");
+  CAF_CHECK_EQUAL(lend("operator", "c", "w:/ws/b"), "");
+  release("a");
+  release("b");
+  CAF_CHECK_EQUAL(at("operator", "/ws/a/b/x"), "none");
+}
+
+CAF_TEST(what is on disk may lack the root and be empty) {
+  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a"), "");
+  auto written = table.listing();
+  written.allocations.pop_back();
+  CAF_REQUIRE(table.restore(written));
+  CAF_CHECK_EQUAL(table.size(), 2u);
+  CAF_REQUIRE(table.restore({}));
+  CAF_CHECK_EQUAL(table.size(), 1u);
+  CAF_CHECK_EQUAL(writers("/ws/a"), "operator");
+}
+
+CAF_TEST(a document that does not agree is refused by its culprit) {
+  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a,r:/lib", "w:/ws/a"), "");
+  CAF_CHECK_EQUAL(lend("a", "b", "w:/ws/a/b"), "");
+  CAF_CHECK_EQUAL(lend("operator", "c", "w:/ws/c"), "");
+  auto good = table.listing();
+  // `a`, `b`, `c` and the operator; two loans to `a`, one to `b` and to `c`.
+  CAF_REQUIRE_EQUAL(good.allocations.size(), 4u);
+  CAF_REQUIRE_EQUAL(good.loans.size(), 4u);
+  auto refused = [&](std::string_view culprit, auto change) {
+    auto bad = good;
+    change(bad.allocations, bad.loans);
+    auto out = table.restore(bad);
+    CAF_REQUIRE(!out);
+    CAF_CHECK_EQUAL(out.error().code, errc::registry_corrupted);
+    why = out.error().message;
+    CAF_CHECK(says(culprit));
+    CAF_CHECK(table.listing() == good);
+  };
+  auto other = rules("w:/ws/d").allow[0];
+  refused("'b' stands there twice", [](auto& x, auto&) { x.push_back(x[1]); });
+  refused("'c' has no lender", [](auto& x, auto&) { x[2].lender = ""; });
+  refused("'operator' has a lender", [](auto& x, auto&) { x[3].lender = "a"; });
+  refused("'b' has its scope from 'd'",
+          [](auto& x, auto& loans) { x[1].lender = loans[2].lender = "d"; });
+  refused("'b' has its scope from 'a'", [](auto& x, auto& loans) {
+    x[0].lender = loans[0].lender = loans[1].lender = "b";
+  });
+  refused("'l-1'", [](auto&, auto& loans) { loans[1].id = "l-1"; });
+  refused("''", [](auto&, auto& loans) { loans[1].id = ""; });
+  refused("'l-3' is to 'd'",
+          [](auto&, auto& loans) { loans[2].borrower = "d"; });
+  refused("'l-3' is to 'operator'",
+          [](auto&, auto& loans) { loans[2].borrower = "operator"; });
+  refused("'l-3' is by 'operator'",
+          [](auto&, auto& loans) { loans[2].lender = "operator"; });
+  refused("the rules of 'b'",
+          [](auto&, auto& loans) { loans.erase(loans.begin() + 2); });
+  refused("the rules of 'b'",
+          [&](auto&, auto& loans) { loans[2].rule = other; });
+  refused("the rules of 'b'",
+          [&](auto& x, auto&) { x[1].own.allow.push_back(other); });
+  refused("'c' is lent nothing", [](auto& x, auto& loans) {
+    x[2].own = {};
+    loans.pop_back();
+  });
+  refused("'w:/ws/d'",
+          [&](auto& x, auto&) { x[2].delegation.allow.push_back(other); });
+  refused("'a' cannot lend 'w:/ws/d'", [&](auto& x, auto& loans) {
+    x[1].own.allow[0] = loans[2].rule = other;
+  });
+  refused("'c' may write there by 'w:/ws/c'", [&](auto& x, auto& loans) {
+    x[0].own.allow[0] = loans[0].rule = rules("w:/ws/c").allow[0];
+    x[0].delegation.allow = x[0].own.allow;
+    x[1].own.allow[0] = loans[2].rule = rules("w:/ws/c/x").allow[0];
+    x[0].own.deny = x[0].own.allow;
+  });
+  refused("not resolved", [&](auto& x, auto& loans) {
+    x[2].own.allow[0].target = loans[3].rule.target = "/ws/../c";
+  });
+  CAF_CHECK(table.restore(good));
+}
+
+CAF_TEST(reclaim_removes_parent_deny_when_child_allocation_missing) {
+  // A loan without a borrower would deny its lender something for ever: there
+  // is none after a release, and none is read from disk.
+  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a"), "");
+  auto bad = table.listing();
+  release("a");
+  CAF_CHECK_EQUAL(at("operator", "/ws/a/x"), "write");
+  bad.allocations.erase(bad.allocations.begin());
+  auto out = table.restore(bad);
+  CAF_REQUIRE(!out);
+  CAF_CHECK(out.error().message.find("'l-1' is to 'a'") != std::string::npos);
+  CAF_CHECK_EQUAL(at("operator", "/ws/a/x"), "write");
 }
 
 CAF_TEST_FIXTURE_SCOPE_END()
