@@ -2,6 +2,7 @@
 
 #include "actors/pod/confine.hpp"
 
+#include "actors/pod/privileges.hpp"
 #include "actors/pod/program.hpp"
 #include "actors/process/readiness.hpp"
 #include "actors/process/system_call.hpp"
@@ -127,6 +128,8 @@ expected<int> confine_process(const confine_order& order,
     return tl::unexpected<failure>{rules.error()};
   ::umask(077);
   ::closefrom(starter.is_there() ? ready_descriptor + 1 : ready_descriptor);
+  if (auto fine = give_up_powers(); !fine)
+    return tl::unexpected<failure>{fine.error()};
   return restrict_thread(*rules);
 }
 

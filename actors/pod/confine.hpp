@@ -85,7 +85,8 @@ plan_confinement(const confine_order& order,
                  const std::vector<std::string>& programs,
                  const folder_reader& read);
 
-/// Confines this process and becomes the program: no new privileges, nothing
+/// Confines this process and becomes the program: no new privileges and no
+/// powers over the machine, nothing
 /// but what `plan_confinement` leaves, files for their owner only, and no
 /// descriptor but the standard three. Whoever waits at `ready_descriptor` hears
 /// `confined landlock VERSION` or `not confined`; if nobody does, `best_effort`

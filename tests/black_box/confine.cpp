@@ -573,6 +573,21 @@ CAF_TEST(there are no new privileges and files are for their owner) {
   CAF_CHECK_EQUAL(said("best-effort"), "600\nNoNewPrivs:\t1\n");
 }
 
+CAF_TEST(root keeps no power over the machine) {
+  place here;
+  auto said = [&](const std::string& level) {
+    auto sets = shell("grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status |"
+                      " cut -f 2 | uniq");
+    return run_at(here, confined(level, {"w:@/in", "r:/proc"}, sets)).out;
+  };
+  auto none = "0000000000000000\n";
+  // chown, dac_override, fowner, fsetid, kill, setgid, setuid,
+  // net_bind_service.
+  CAF_CHECK_EQUAL(said("required"),
+                  none + std::string{"00000000000004fb\n"} + none);
+  CAF_CHECK_NOT_EQUAL(said("off"), said("required"));
+}
+
 // -- what the kernel gave -----------------------------------------------------
 
 CAF_TEST(whoever waits hears what the kernel gave) {

@@ -22,6 +22,7 @@ PURE_CORES = [
     "actors/persistence/database.cpp",
     "actors/persistence/documents.cpp",
     "actors/pod/confine.cpp",
+    "actors/pod/privileges.cpp",
     "actors/pod/program.cpp",
     "actors/pod/pod_document.cpp",
     "actors/pod/pod_output.cpp",
