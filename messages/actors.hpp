@@ -219,7 +219,7 @@ using pool_registry_actor = pool_verbs::extend_with<reporting_actor>::
     // stands at rest behind the event of that number; otherwise one that waits,
     // or a new one, and what had the session before is gone by then.
     caf::replies_to<take_atom, std::string, std::uint64_t>::with<worker_lease>,
-    // The session, second, needs the worker, first, no longer: it shall end.
+    // Ends the worker, first, or if that is empty any, of the session, second.
     caf::reacts_to<release_atom, std::string, std::string>,
     // Takes no new work. Workers live on, but for those that nobody could find
     // again.

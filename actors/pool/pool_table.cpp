@@ -163,11 +163,7 @@ void pool_table::settle(const std::string& session) {
   auto [holder, last] = by_session_.equal_range(session);
   if (holder != last && std::next(holder) != last) {
     // Nobody knows which one is right, so none of them is.
-    std::vector<std::string> sids;
-    for (; holder != last; ++holder)
-      sids.push_back(holder->second);
-    for (auto& sid : sids)
-      begin_stop(workers_.at(sid), stopped_by_request(sid));
+    stop_holders(session);
     return;
   }
   if (holder != last) {
@@ -234,11 +230,27 @@ void pool_table::refuse_take(const std::string& session, const failure& why) {
   }
 }
 
+void pool_table::stop_holders(const std::string& session) {
+  auto [holder, last] = by_session_.equal_range(session);
+  std::vector<std::string> sids;
+  for (; holder != last; ++holder)
+    sids.push_back(holder->second);
+  for (auto& sid : sids)
+    begin_stop(workers_.at(sid), stopped_by_request(sid));
+}
+
 pool::effects pool_table::release(const std::string& sid,
                                   const std::string& session) {
   auto* w = find_live(sid);
   if (w && w->at == stage::leased && w->record.session == session)
     begin_stop(*w, stopped_by_request(sid));
+  // Of those that are still looked for, the first list tells.
+  if (sid.empty() && ready_ && !closing_) {
+    refuse_take(
+      session, {errc::conflict,
+                fmt::format("session '{}' needs no worker any more", session)});
+    stop_holders(session);
+  }
   return take_effects();
 }
 

@@ -66,6 +66,8 @@ public:
   [[nodiscard]] pool::effects
   take(pool::ticket from, const std::string& session, std::uint64_t seq);
 
+  /// @param sid empty if no worker shall have the session: it is over, or never
+  ///        was.
   [[nodiscard]] pool::effects release(const std::string& sid,
                                       const std::string& session);
 
@@ -282,6 +284,8 @@ private:
   void lease(const waiting_take& take, worker& w, bool has_session);
 
   void refuse_take(const std::string& session, const failure& why);
+
+  void stop_holders(const std::string& session);
 
   void end_stop(pool::ticket from, const std::string& sid,
                 std::optional<failure> why);

@@ -212,6 +212,10 @@ void answer_awaiters(session_pointer self) {
 /// Whether nobody would miss the actor.
 bool may_leave(session_pointer self) {
   auto& st = self->state;
+  // A worker that comes for nobody would be nobody's to give back. When the
+  // node stops, none comes.
+  if (st.taking > 0 && !st.stopping)
+    return false;
   if (st.ended)
     return st.reading == 0;
   return st.loaded && st.core->is_idle() && !st.core->has_machine()
@@ -241,6 +245,19 @@ void release_worker(session_pointer self) {
   auto& st = self->state;
   if (auto worker = std::exchange(st.worker, std::nullopt))
     self->send(st.context->pool, release_atom::value, worker->sid, id_of(self));
+}
+
+/// A session that is over has no worker: neither one that an earlier node gave
+/// it, nor one that is on its way.
+void end_workers(session_pointer self) {
+  auto& st = self->state;
+  auto& fold = st.core->fold();
+  if (!st.is_over && is_terminal(fold.phase())
+      && fold.isolation() == session_isolation::worker) {
+    st.is_over = true;
+    self->send(st.context->pool, release_atom::value, std::string{},
+               id_of(self));
+  }
 }
 
 /// Ends the actor as soon as the registry sends it nothing more; whoever waits,
@@ -551,22 +568,27 @@ template <class F, class Refuse>
 void take_worker(session_pointer self, F f, Refuse refuse) {
   auto& st = self->state;
   auto number = ++st.host_number;
+  ++st.taking;
   self
     ->request(st.context->pool, caf::infinite, take_atom::value, id_of(self),
               st.core->fold().pause_seq())
     .then(
       [=](worker_lease& lease) mutable {
         auto& now = self->state;
+        --now.taking;
         auto is_wanted = now.host_number == number && !now.ended;
         now.worker = std::move(lease);
         if (is_wanted)
           guarded(self, f);
         else
           release_worker(self);
+        offer_to_leave(self);
       },
       [=](const caf::error& error) mutable {
+        --self->state.taking;
         if (self->state.host_number == number)
           guarded(self, [&] { refuse(error); });
+        offer_to_leave(self);
       });
 }
 
@@ -728,6 +750,7 @@ void perform(session_pointer self, session_effects effects) {
     advance(self);
   if (st.ended)
     return;
+  end_workers(self);
   if (!st.awaiters.empty())
     answer_awaiters(self);
   if (st.told == machine_use::working && st.core->can_passivate())

@@ -118,6 +118,12 @@ struct session_actor_state {
   /// The worker that the session has.
   std::optional<worker_lease> worker;
 
+  /// Requests for a worker that are not answered.
+  std::size_t taking = 0;
+
+  /// Whether the pool was told that no worker shall have the session.
+  bool is_over = false;
+
   /// Workers that the session lost since its last pause, and how many of them
   /// crashed.
   std::uint64_t losses = 0;

@@ -489,6 +489,49 @@ void prune_behind(registry_pointer self, std::int64_t after, pruning_ptr p) {
 
 // -- coming back --------------------------------------------------------------
 
+/// Has the pool end workers whose session is over or never came to be: the node
+/// died before it could say so. Goes on with one after the other.
+void end_workers_of(registry_pointer self, std::vector<std::string> sessions) {
+  auto& st = self->state;
+  if (st.stopping || sessions.empty())
+    return;
+  auto id = std::move(sessions.back());
+  sessions.pop_back();
+  auto settle = [=](bool is_over) {
+    if (is_over)
+      self->send(self->state.context->pool, release_atom::value, std::string{},
+                 id);
+    end_workers_of(self, sessions);
+  };
+  auto refused = [=](const caf::error& error) {
+    settle(from_caf(error).code == errc::not_found);
+  };
+  auto ask = [=](const session_actor& handle) {
+    self->request(handle, caf::infinite, show_atom::value)
+      .then([=](const session_view& view) { settle(is_terminal(view.phase)); },
+            refused);
+  };
+  with_session(self, id, ask, refused);
+}
+
+/// The same for all workers, once the pool has found them.
+void end_workers(registry_pointer self) {
+  self
+    ->request(self->state.context->pool, caf::infinite, pool_atom::value,
+              list_atom::value)
+    .then(
+      [=](const std::vector<worker_view>& workers) {
+        std::vector<std::string> sessions;
+        for (auto& worker : workers)
+          if (worker.session)
+            sessions.push_back(*worker.session);
+        end_workers_of(self, std::move(sessions));
+      },
+      [](const caf::error&) {
+        // The pool is broken, or the node stops.
+      });
+}
+
 /// Activates a session that was running, and runs `f` when it is there.
 template <class F>
 void resume(registry_pointer self, const std::string& id, F f) {
@@ -723,6 +766,7 @@ session_registry(registry_pointer self, session_context_ptr context,
     self->quit(x.reason);
   });
   self->send(self, recall_atom::value, std::int64_t{0});
+  end_workers(self);
   return {
     // -- sessions -------------------------------------------------------------
     [=](start_atom verb, session_spec& spec, std::string& request_id) {

@@ -324,6 +324,36 @@ CAF_TEST(a released worker is stopped and gone) {
   CAF_CHECK_EQUAL(sockets.size(), 0u);
 }
 
+CAF_TEST(a session that is over takes along whatever worker has it) {
+  begin();
+  auto over = leased("s-1");
+  auto other = leased("s-2");
+  auto idle = spawned();
+  restart();
+  begin();
+  release({}, "s-1");
+  release({}, "s-3");
+  run();
+  CAF_CHECK(!processes.lives(over.sid));
+  CAF_CHECK(processes.lives(other.sid));
+  CAF_CHECK(processes.lives(idle));
+  CAF_CHECK_EQUAL(table->size(), 2u);
+  CAF_CHECK_EQUAL(document()["sessions"].size(), 2u);
+}
+
+CAF_TEST(a session that is over takes along a worker that is on its way) {
+  begin();
+  auto t = take("s-1");
+  hear();
+  release({}, "s-1");
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::conflict);
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+  // The next one has nothing to do with that.
+  CAF_CHECK(!leased("s-1").has_session);
+}
+
 CAF_TEST(a session that asks again gets another worker once the first is gone) {
   begin();
   auto first = leased("s-1");

@@ -101,6 +101,17 @@ struct fixture : node_bench {
     return {};
   }
 
+  /// Each worker that somebody has is that of a session which goes on.
+  void check_busy() {
+    for (auto& x : pool())
+      if (x.session) {
+        auto view = show(*x.session);
+        if (!view || is_terminal(view->phase))
+          CAF_ERROR("worker " << x.sid << " has session " << *x.session << ", "
+                              << (view ? "which is over" : "which is none"));
+      }
+  }
+
   void check_whole(const std::string& id) {
     auto view = finish(id);
     CAF_CHECK_EQUAL(view.phase, session_phase::done);
@@ -354,6 +365,62 @@ CAF_TEST(whenever the node is killed nothing is asked or answered twice) {
     other.run();
     other.check_whole(id);
     CAF_CHECK_LESS(other.workers->started(), 3u);
+  }
+}
+
+CAF_TEST(
+  whenever the node is killed no worker stays with a session that is over) {
+  for (std::size_t messages = 1; messages < 120; ++messages)
+    for (auto at_its_end : {false, true}) {
+      node_bench::kill();
+      workers->die_all();
+      fixture other;
+      if (at_its_end) {
+        auto id = other.paused("return alc.llm('a')");
+        std::ignore = other.send<feed_reply>(
+          feed_atom::value, id,
+          std::vector<muster::answer>{{"q-0", "A", std::nullopt}},
+          feed_mode::next_event, std::string{once});
+      } else {
+        std::ignore = other.send<session_view>(start_atom::value,
+                                               in_worker("return alc.llm('a')"),
+                                               std::string{once});
+      }
+      other.run(messages);
+      other.restart();
+      // Who does not answer has had its time.
+      other.advance(1s);
+      other.check_busy();
+    }
+}
+
+CAF_TEST(a session that is cancelled behind a restart takes its worker along) {
+  auto id = paused(three_questions);
+  auto other = paused(three_questions);
+  restart();
+  CAF_CHECK(cancel(id));
+  CAF_CHECK_EQUAL(pool().size(), 1u);
+  check_whole(other);
+}
+
+CAF_TEST(a session that is cancelled while its worker starts leaves none) {
+  for (std::size_t messages = 1; messages < 80; ++messages) {
+    // Starts have their pace.
+    advance(1s);
+    auto id = paused("return alc.llm('a')");
+    workers->die(worker());
+    run();
+    auto fed = send<feed_reply>(
+      feed_atom::value, id,
+      std::vector<muster::answer>{{"q-0", "A", std::nullopt}},
+      feed_mode::next_event, std::string{once});
+    run(messages);
+    CAF_CHECK(cancel(id));
+    run();
+    CAF_CHECK(pool().empty());
+    CAF_CHECK(workers->living().empty());
+    if (active(id) != nullptr)
+      CAF_ERROR("after " << messages << " messages: the session stays");
   }
 }
 
