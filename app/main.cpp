@@ -2,6 +2,7 @@
 
 #include "app/commands/command.hpp"
 #include "app/commands/confine_command.hpp"
+#include "app/commands/pod_agent_command.hpp"
 #include "app/commands/worker_command.hpp"
 
 #include <CLI/CLI.hpp>
@@ -117,6 +118,8 @@ int main(int argc, char** argv) {
       return muster::worker_command(argc - 1, argv + 1, muster::version);
     if (argc > 1 && std::string_view{argv[1]} == "confine")
       return muster::confine_command(argc - 1, argv + 1);
+    if (argc > 1 && std::string_view{argv[1]} == "pod-agent")
+      return muster::pod_agent_command(argc - 1, argv + 1);
     code = muster::run(argc, argv);
   } catch (const std::exception& error) {
     muster::console out{muster::wants_json(argc, argv)};

@@ -58,8 +58,8 @@ std::uint64_t tokens_of(const query& q, const answered_event& a) {
 // -- constructors -------------------------------------------------------------
 
 local_host::local_host(const strategy_settings& settings,
-                       strategy_clocks clocks)
-  : settings_(settings), clocks_(std::move(clocks)) {
+                       strategy_clocks clocks, machine_extension more)
+  : settings_(settings), clocks_(std::move(clocks)), more_(std::move(more)) {
   // nop
 }
 
@@ -77,8 +77,8 @@ void local_host::start(strategy_start what) {
   began_ms_ = events_[0].at_ms;
   cursor_ = 1;
   try {
-    machine_
-      = std::make_unique<machine>(settings_, static_cast<machine_port&>(*this));
+    machine_ = std::make_unique<machine>(
+      settings_, static_cast<machine_port&>(*this), more_);
     machine_->start(spawned);
   } catch (const std::exception& error) {
     start_error_ = error.what();

@@ -32,7 +32,9 @@ public:
   // -- constructors -----------------------------------------------------------
 
   /// @param settings must outlive the host.
-  local_host(const strategy_settings& settings, strategy_clocks clocks);
+  /// @param more what the script finds beside the library.
+  local_host(const strategy_settings& settings, strategy_clocks clocks,
+             machine_extension more = {});
 
   ~local_host() override;
 
@@ -138,6 +140,7 @@ private:
 
   const strategy_settings& settings_;
   strategy_clocks clocks_;
+  machine_extension more_;
   std::unique_ptr<machine> machine_;
 
   /// Why there is no machine.

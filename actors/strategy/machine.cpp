@@ -56,6 +56,9 @@ int open_everything(lua_State* lua) {
   lua::open_system(lua);
   lua::open_package(lua);
   lua::open_alc(lua);
+  auto& more = *static_cast<machine_extension*>(lua_touserdata(lua, 1));
+  if (more)
+    more(lua);
   // Names in error texts come from this table, in an order that differs from
   // run to run. Without it they come from the place of the call.
   lua_newtable(lua);
@@ -138,7 +141,8 @@ int render_trace(lua_State* lua) {
 
 // -- constructors and destructors ---------------------------------------------
 
-machine::machine(const strategy_settings& settings, machine_port& port)
+machine::machine(const strategy_settings& settings, machine_port& port,
+                 const machine_extension& more)
   : settings_(settings), port_(port) {
   main_ = lua_newstate(&machine::allocate, this);
   if (main_ == nullptr)
@@ -148,7 +152,8 @@ machine::machine(const strategy_settings& settings, machine_port& port)
   // What is built here stays; to look through it again and again while it grows
   // takes as long as to build it.
   lua_gc(main_, LUA_GCSTOP);
-  if (protect(open_everything, nullptr, 0) != LUA_OK) {
+  auto extension = more;
+  if (protect(open_everything, &extension, 0) != LUA_OK) {
     std::string message = lua_tostring(main_, -1);
     lua_close(main_);
     throw std::runtime_error{"the sandbox could not be built: " + message};

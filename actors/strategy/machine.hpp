@@ -14,6 +14,7 @@
 #include <lua.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -89,6 +90,11 @@ public:
     = 0;
 };
 
+/// Adds globals of its own to the sandbox of a script. Runs in protected mode.
+/// What it adds must not suspend the script, and what it answers stands in no
+/// history: only for scripts that are never replayed.
+using machine_extension = std::function<void(lua_State*)>;
+
 /// What the functions of the library know about the script that calls them.
 struct script_context {
   /// Where the random numbers of the script begin.
@@ -123,7 +129,8 @@ public:
 
   /// Builds the virtual machine and its sandbox.
   /// @throws std::bad_alloc if there is no memory for it.
-  machine(const strategy_settings& settings, machine_port& port);
+  machine(const strategy_settings& settings, machine_port& port,
+          const machine_extension& more = {});
 
   ~machine();
 

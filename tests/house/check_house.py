@@ -6,7 +6,8 @@ Usage: check_house.py SOURCE_DIR
 
 - An include goes down only: app -> actors -> messages. A family of actors
   includes messages, actors/process and itself; the node may include all, and
-  the process of a worker, in actors/pool, actors/strategy.
+  the process of a worker, in actors/pool, and the reference pod, in actors/pod,
+  actors/strategy.
 - A pure core reaches no header of the actor framework, however indirectly.
 - Every source says its licence in its first two lines.
 """
@@ -22,14 +23,21 @@ PURE_CORES = [
     "actors/persistence/database.cpp",
     "actors/persistence/documents.cpp",
     "actors/pod/confine.cpp",
-    "actors/pod/privileges.cpp",
-    "actors/pod/program.cpp",
+    "actors/pod/file_tools.cpp",
+    "actors/pod/pod_agent_core.cpp",
+    "actors/pod/pod_agent_library.cpp",
+    "actors/pod/pod_agent_output.cpp",
+    "actors/pod/pod_agent_process.cpp",
+    "actors/pod/pod_agent_script.cpp",
+    "actors/pod/pod_agent_strategy.cpp",
     "actors/pod/pod_document.cpp",
     "actors/pod/pod_output.cpp",
     "actors/pod/pod_protocol.cpp",
     "actors/pod/pod_table.cpp",
     "actors/pod/pod_table_life.cpp",
     "actors/pod/pod_table_talk.cpp",
+    "actors/pod/privileges.cpp",
+    "actors/pod/program.cpp",
     "actors/pod/scope_paths.cpp",
     "actors/pod/scope_rules.cpp",
     "actors/pod/scope_table.cpp",
@@ -95,9 +103,10 @@ def may_include(file, name):
     if to[0] != "actors":
         return False
     family = file.parts[1]
-    # A worker process is a strategy with a socket.
-    if family == "pool" and file.name.startswith("worker_") and to[1] == "strategy":
-        return True
+    # A worker process is a strategy with a socket, and so is the reference pod.
+    for of, name in (("pool", "worker_"), ("pod", "pod_agent")):
+        if family == of and file.name.startswith(name) and to[1] == "strategy":
+            return True
     return family == "node" or to[1] in ("process", family)
 
 
