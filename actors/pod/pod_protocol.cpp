@@ -187,6 +187,20 @@ private:
   std::optional<failure> why_;
 };
 
+/// The error of a result. As another version wrote it, it may be any.
+failure failure_from(const json& error) {
+  auto text = [&](const char* field) {
+    auto i = error.find(field);
+    return i != error.end() && i->is_string() ? i->get<std::string>()
+                                              : std::string{};
+  };
+  failure out{errc::internal, text("message")};
+  for (auto& known : all_errors())
+    if (known.name == text("code"))
+      out.code = known.code;
+  return out;
+}
+
 /// A frame taken apart: its name and its fields.
 struct parts {
   std::string name;
@@ -282,8 +296,7 @@ expected<to_pod> decode_method(std::string_view text) {
     if (value != x->fields.end())
       out.value = *value;
     else if (error != x->fields.end() && error->is_object())
-      out.value = tl::unexpected<failure>{
-        failure{errc::internal, error->value("message", std::string{})}};
+      out.value = tl::unexpected<failure>{failure_from(*error)};
     else
       from.miss("value", "anything");
     return from.done<to_pod>(std::move(out));
