@@ -313,7 +313,7 @@ int file_tools::open_at(const place& from, std::string_view path,
     name = from.name;
   }
   if (name.empty())
-    name = ".";
+    name.push_back('.');
   std::uint64_t mode = (what.flags & O_CREAT) != 0 ? new_file_mode : 0;
   for (int i = 0; i < limits_.max_attempts; ++i) {
     auto file = open_(from.folder.get(), name.c_str(), what.flags | O_CLOEXEC,

@@ -59,7 +59,10 @@ expected<void> pod_agent_output::append(const json& line) {
     if (auto begun = advance(); !begun)
       return begun;
   // What is left of a line must not become the beginning of another one.
-  auto text = (is_torn_ ? "\n" : "") + line.dump() + "\n";
+  auto text = line.dump();
+  text.push_back('\n');
+  if (is_torn_)
+    text.insert(0, 1, '\n');
   auto n = uninterrupted(
     [&] { return ::write(file_.get(), text.data(), text.size()); });
   auto error = errno;
