@@ -254,7 +254,7 @@ CAF_TEST(
     node_side last{path};
     last.heard<snapshot>();
     CAF_CHECK_EQUAL(last.ask<pong>(ping{10}).id, 10u);
-    last.say(shutdown{});
+    last.say(pod::shutdown{});
     CAF_CHECK(!last.hear());
     CAF_CHECK_EQUAL(end(), "ended with exit code 0");
     CAF_CHECK_EQUAL(texts(1).size(), 1u);
@@ -332,7 +332,7 @@ CAF_TEST(a turn that runs holds up nothing but other turns) {
   CAF_CHECK_EQUAL(node.ask<pong>(ping{1}).id, 1u);
   node_side other{path};
   other.heard<snapshot>();
-  other.say(shutdown{});
+  other.say(pod::shutdown{});
   CAF_CHECK(!node.hear());
   CAF_CHECK_EQUAL(end(), "ended with exit code 0");
   CAF_CHECK(!fs::exists(path));
@@ -421,12 +421,12 @@ CAF_TEST(a pod goes on behind the output that is there) {
   CAF_CHECK_EQUAL(texts(2), texts_of{"two"});
 }
 
-CAF_TEST(those who say nothing take nobody's place for good) {
+CAF_TEST(those who say nothing keep nobody else out) {
   start();
   std::vector<std::unique_ptr<node_side>> silent;
   for (auto i = 0; i < 20; ++i) {
-  silent.push_back(std::make_unique<node_side>(path));
-  silent.back()->heard<snapshot>();
+    silent.push_back(std::make_unique<node_side>(path));
+    silent.back()->heard<snapshot>();
   }
   CAF_CHECK_EQUAL(silent.back()->ask<pong>(ping{1}).id, 1u);
   CAF_CHECK(!silent.front()->hear());

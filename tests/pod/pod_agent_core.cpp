@@ -250,7 +250,7 @@ CAF_TEST(a pod that was told to end says nothing more) {
   std::ignore = connect(1);
   std::ignore = tell(1, run{"r-1", "x"});
   std::ignore = core.begin_turn();
-  CAF_CHECK_EQUAL(tell(1, shutdown{}), words{"end"});
+  CAF_CHECK_EQUAL(tell(1, pod::shutdown{}), words{"end"});
   CAF_CHECK_EQUAL(tell(1, ping{1}), words{});
   CAF_CHECK_EQUAL(connect(2), words{});
   CAF_CHECK_EQUAL(words_of(core.end_turn({})), words{});

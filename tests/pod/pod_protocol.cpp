@@ -91,7 +91,7 @@ CAF_TEST(methods arrive with every field) {
   auto refused = sent(result{"q", fail(errc::not_found, odd_text)});
   CAF_REQUIRE(!refused.value);
   CAF_CHECK_EQUAL(refused.value.error().message, odd_text);
-  sent(shutdown{});
+  sent(pod::shutdown{});
 }
 
 CAF_TEST(events arrive with every field) {
