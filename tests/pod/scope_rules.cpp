@@ -256,6 +256,7 @@ CAF_TEST(only a denial of all that two rules share leaves nothing) {
   CAF_CHECK(!leaves("w:/d", "w1:/d/a", {rule("w1:/d/a")}));
   CAF_CHECK(leaves("w:/d", "w1:/d/a", {rule("w1:/d")}));
   CAF_CHECK(leaves("w:/d/a", "w:/d", {rule("w:/d/a/b"), rule("w1:/d/a")}));
+  CAF_CHECK(leaves("w1:/d", "w1:/d", {rule("w1:/")}));
   // They share one path: the folder itself.
   CAF_CHECK(!leaves("w1:/d", "w:/d/a", {rule("w1:/d")}));
   CAF_CHECK(!leaves("w1:/d", "w:/d/a", {rule("w1:/d/a")}));

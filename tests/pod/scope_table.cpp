@@ -347,6 +347,15 @@ CAF_TEST(releasing_pod_reopens_scope_for_fresh_registration) {
   CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/b"), "");
 }
 
+CAF_TEST(a new one of the same name has nothing of the old one) {
+  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a,r:/lib,-w:/ws/a/x"), "");
+  CAF_CHECK_EQUAL(at("a", "/ws/a/x"), "read");
+  release("a");
+  CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a"), "");
+  CAF_CHECK_EQUAL(at("a", "/ws/a/x"), "write");
+  CAF_CHECK_EQUAL(at("a", "/lib/x"), "none");
+}
+
 CAF_TEST(a second release finds nothing and changes nothing) {
   CAF_CHECK_EQUAL(lend("operator", "a", "w:/ws/a"), "");
   release("a");
