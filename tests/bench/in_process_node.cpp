@@ -47,6 +47,15 @@ in_process_node::in_process_node(const std::string& directory,
   parts->pool = system_pool_parts(pool);
   parts->pool.processes = std::move(*processes);
   parts->pool.sockets = std::make_shared<system_sockets>(*loop);
+  auto& pods = parts->settings.pods;
+  pods.folder = directory + "/pods";
+  pods.program = MUSTER_PROGRAM;
+  auto children = system_processes::open(2 * pods.max_pods, *loop);
+  if (!children)
+    throw std::runtime_error{children.error().message};
+  parts->pods = system_pod_parts(pods);
+  parts->pods.processes = std::move(*children);
+  parts->pods.sockets = std::make_shared<system_sockets>(*loop);
   system_ = std::make_unique<caf::actor_system>(config_);
   impl_ = system_->spawn(node, std::shared_ptr<const node_parts>{parts});
   node_ = caf::actor_cast<node_actor>(impl_);

@@ -34,6 +34,7 @@ node_bench::node_bench(std::uint64_t seed)
     workers(std::make_shared<simulated_workers>(strategy_clocks{
       [this] { return wall_ms(); }, [this] { return steady_ns_; }})),
     random_(seed) {
+  settings.pods.folder = "/state/pods";
   settings.pool.folder = "/state/pool";
   settings.pool.version = "test";
   settings.pool.program = "/muster";
@@ -62,6 +63,7 @@ expected<void> node_bench::start() {
   parts->disk = std::move(*opened);
   parts->detached = false;
   parts->pool = make_pool_parts();
+  parts->pods = make_pod_parts();
   config_ = make_config(has_network);
   system_ = std::make_unique<caf::actor_system>(*config_);
   scheduler().clock().current_time
@@ -341,6 +343,16 @@ pool_parts node_bench::make_pool_parts() {
   out.usage_of = [](const process_identity&) { return std::nullopt; };
   out.remove_file
     = [this](const std::string& path) { workers->sockets->peers.erase(path); };
+  out.warn = [](const std::string&) {};
+  return out;
+}
+
+pod_parts node_bench::make_pod_parts() {
+  // No pod lives here: those have benches of their own.
+  pod_parts out = system_pod_parts({});
+  out.env = make_environment();
+  out.processes = std::make_shared<scripted_processes>();
+  out.sockets = std::make_shared<scripted_sockets>();
   out.warn = [](const std::string&) {};
   return out;
 }

@@ -241,6 +241,8 @@ private:
 
   pool_parts make_pool_parts();
 
+  pod_parts make_pod_parts();
+
   /// Time goes by for processes.
   void pass_time(std::chrono::milliseconds time);
 
