@@ -23,7 +23,9 @@ set(public_headers
   messages/interface.hpp
   messages/persistence.hpp
   messages/receipt.hpp
+  messages/scope.hpp
   messages/session.hpp
+  messages/pod.hpp
   messages/pool.hpp
   messages/strategy.hpp)
 
