@@ -30,7 +30,7 @@ struct pod_settings {
   // -- limits -----------------------------------------------------------------
 
   /// Pods that live, also those that start and stop.
-  std::uint64_t max_pods = 1'000;
+  std::uint64_t max_pods = 200;
   /// Requests that may wait for pods.
   std::uint64_t max_waiting = 256;
   /// Pods that have ended and are remembered, with their output.

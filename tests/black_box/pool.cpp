@@ -307,19 +307,19 @@ CAF_TEST(workers above the limit are refused) {
 }
 
 CAF_TEST(a node has room for the files of as many workers as it may have) {
-  const std::vector<std::string> few{"--node.max-connections", "3",
-                                     "--node.max-handshakes",  "16",
-                                     "--pool.max-workers",     "60"};
+  const std::vector<std::string> few{
+    "--node.max-connections", "3",  "--node.max-handshakes", "16",
+    "--pool.max-workers",     "60", "--pods.max-pods",       "1"};
   pool_box box;
   program_options options;
   // Enough for connections, and for more once it is asked for.
-  options.runner = {"/usr/bin/prlimit", "--nofile=83:1024"};
+  options.runner = {"/usr/bin/prlimit", "--nofile=85:1024"};
   box.require_start(few, options);
   box.spawn_workers(60);
   CAF_CHECK_EQUAL(box.processes().size(), 60u);
   CAF_CHECK_EQUAL(box.run({"pool", "stop"}).code, 0);
   CAF_CHECK_EQUAL(box.stop().code, 0);
-  options.runner.back() = "--nofile=83:83";
+  options.runner.back() = "--nofile=85:85";
   CAF_CHECK(!box.start(few, options));
   auto ended = box.node().wait(patience);
   CAF_REQUIRE(ended);
