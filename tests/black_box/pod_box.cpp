@@ -87,7 +87,8 @@ std::string pod_box::said(const std::string& name, const std::string& script) {
 // -- what the node says -------------------------------------------------------
 
 json pod_box::pod(const std::string& name) {
-  for (auto& x : run_json({"pod", "list"}).document().at("pods"))
+  auto all = run_json({"pod", "list"}).document();
+  for (auto& x : all.at("pods"))
     if (x.at("name") == name)
       return x;
   return json::object();
@@ -95,7 +96,8 @@ json pod_box::pod(const std::string& name) {
 
 std::set<std::string> pod_box::borrowers() {
   std::set<std::string> out;
-  for (auto& x : run_json({"pod", "scopes"}).document().at("loans"))
+  auto all = run_json({"pod", "scopes"}).document();
+  for (auto& x : all.at("loans"))
     out.insert(x.at("borrower").get<std::string>());
   return out;
 }
@@ -120,7 +122,8 @@ std::string pod_box::disorder() {
     out.clear();
     std::set<std::string> names;
     std::set<std::string> folders;
-    for (auto& x : run_json({"pod", "list"}).document().at("pods")) {
+    auto all = run_json({"pod", "list"}).document();
+    for (auto& x : all.at("pods")) {
       names.insert(x.at("name").get<std::string>());
       folders.insert(x.at("folder").get<std::string>());
       if (x.at("pid").is_null() || !is_living(x.at("pid").get<pid_t>()))

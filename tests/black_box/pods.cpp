@@ -144,7 +144,7 @@ CAF_TEST(the state directory and what is not granted is never lent) {
   fs::create_directory_symlink(box.state(), a + "/link");
   box.require_start(
     {"--pods.grant", fmt::format("w:{},-w:{}", box.folder.path(), b)});
-  for (auto& target : {box.state(), box.state() + "/pods", box.folder.path(),
+  for (auto& target : {box.state(), box.state() + "/tls", box.folder.path(),
                        a + "/link", a + "/link/tls"})
     for (auto* kind : {"r:", "w:"})
       check_refused(spawn(box, "thief", kind + target), 5, "not_allowed",
