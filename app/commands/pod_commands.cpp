@@ -50,8 +50,8 @@ std::string dash_if_empty(const std::string& text) {
   return text.empty() ? "-" : text;
 }
 
-/// Puts relative paths of rules behind this process's folder, so that what the
-/// node reads is absolute.
+/// The rules of all lists. Their paths are absolute: a rule with another one is
+/// refused, as it would say something else in each folder.
 expected<std::vector<scope_rule>>
 read_rules(const std::vector<std::string>& lists) {
   std::vector<scope_rule> out;
