@@ -133,9 +133,9 @@ std::string pod_box::disorder() {
       if (!names.contains(name))
         out += fmt::format("a loan of '{}', which is not there\n", name);
     auto found = find_by_variable("MUSTER_POD_FOLDER");
-    for (auto& [folder, all] : found.value())
+    for (auto& [folder, processes] : found.value())
       if (folder.starts_with(state()) && !folders.contains(folder))
-        out += fmt::format("process {} of {}\n", all.front().pid, folder);
+        out += fmt::format("process {} of {}\n", processes.front().pid, folder);
     return out.empty();
   });
   return out;

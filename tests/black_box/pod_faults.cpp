@@ -292,7 +292,6 @@ CAF_TEST(nothing is lost and nobody is forgotten where a node is killed) {
             order.kind = pod_class::plain;
           }
           for (auto lives = **slot != 0;; lives = !lives) {
-            auto before = *slot;
             slot->reset();
             std::optional<failure> why;
             if (lives) {

@@ -246,7 +246,7 @@ program_result black_box::run(std::vector<std::string> arguments,
 
 program_result black_box::run_json(std::vector<std::string> arguments,
                                    program_options options) {
-  arguments.emplace_back("--json");
+  arguments.insert(arguments.begin(), "--json");
   return run(std::move(arguments), std::move(options));
 }
 
