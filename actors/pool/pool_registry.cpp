@@ -73,8 +73,8 @@ struct performer {
 
   pool::effects operator()(pool::sweep_sockets& x) const {
     std::error_code gone;
-    for (auto& file :
-         std::filesystem::directory_iterator{parts().settings.folder, gone})
+    for (auto& file : std::filesystem::directory_iterator{
+           parts().settings.socket_folder(), gone})
       if (file.path().extension() == ".sock"
           && x.kept.count(file.path().string()) == 0)
         parts().remove_file(file.path().string());

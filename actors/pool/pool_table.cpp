@@ -554,7 +554,7 @@ void pool_table::remove_socket(const std::string& sid,
                                const std::string& sock) {
   // The document may name any path; only sockets of ours are removed.
   if (sid.find('/') == std::string::npos
-      && sock == fmt::format("{}/{}.sock", settings_.folder, sid))
+      && sock == fmt::format("{}/{}.sock", settings_.socket_folder(), sid))
     emit(pool::remove_socket{sock});
 }
 

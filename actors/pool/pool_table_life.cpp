@@ -64,7 +64,8 @@ pool_table::make_worker(const std::string& request_id) {
                             workers_.size()));
   pool_record record;
   record.sid = make_worker_id(env_.wall_ms(), env_.random());
-  record.sock = fmt::format("{}/{}.sock", settings_.folder, record.sid);
+  record.sock
+    = fmt::format("{}/{}.sock", settings_.socket_folder(), record.sid);
   if (record.sock.size() > max_socket_path)
     return fail(errc::invalid_argument,
                 fmt::format("the socket '{}' has a path of {} bytes, and {} "

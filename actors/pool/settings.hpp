@@ -47,8 +47,15 @@ struct pool_settings {
 
   // -- where ------------------------------------------------------------------
 
-  /// The absolute path of the folder of `registry.json` and of the sockets.
+  /// The absolute path of the folder of `registry.json`.
   std::string folder;
+
+  /// That of the sockets. There is nothing else: workers may remove what is
+  /// there.
+  [[nodiscard]] std::string socket_folder() const {
+    return folder + "/sockets";
+  }
+
   /// The version of this program, which a worker must be of as well.
   std::string version;
   /// The absolute path of the program that is a worker.

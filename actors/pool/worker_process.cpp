@@ -30,6 +30,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 
 namespace muster {
 
@@ -383,11 +384,13 @@ failure run_worker(const worker_options& options) {
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   warm_up();
   note_crashes_to(STDERR_FILENO);
+  auto folder = options.socket.substr(0, options.socket.rfind('/') + 1);
+  // The first of its node makes it. If that cannot be, the next call says so.
+  std::ignore = ::mkdir(folder.c_str(), 0700);
   auto socket = socket_server::open(options.socket);
   if (!socket)
     return socket.error();
-  confinement how{options.socket.substr(0, options.socket.rfind('/') + 1),
-                  socket->get(), options.max_memory_bytes};
+  confinement how{std::move(folder), socket->get(), options.max_memory_bytes};
   auto files = confine_files(how);
   if (!files)
     return files.error();

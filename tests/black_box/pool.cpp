@@ -144,14 +144,22 @@ CAF_TEST(a worker is confined) {
     CAF_CHECK_EQUAL(status_field(pid, "NoNewPrivs"), "1");
   }
   // L14: nobody else comes near.
-  struct stat folder {};
-  CAF_REQUIRE_EQUAL(::stat(box.pool_folder().c_str(), &folder), 0);
-  CAF_CHECK_EQUAL(folder.st_mode & 07777, 0700u);
-  for (auto& file : std::filesystem::directory_iterator{box.pool_folder()}) {
+  auto mode_of = [](const std::string& path) {
     struct stat found {};
-    CAF_REQUIRE_EQUAL(::stat(file.path().c_str(), &found), 0);
-    CAF_CHECK_EQUAL(found.st_mode & 07777, 0600u);
+    CAF_REQUIRE_EQUAL(::stat(path.c_str(), &found), 0);
+    return found.st_mode & 07777;
+  };
+  CAF_CHECK_EQUAL(mode_of(box.pool_folder()), 0700u);
+  CAF_CHECK_EQUAL(mode_of(box.document_path()), 0600u);
+  // They may remove what lies beside their sockets, which is nothing.
+  CAF_CHECK_EQUAL(mode_of(box.socket_folder()), 0700u);
+  std::size_t sockets = 0;
+  for (auto& file : std::filesystem::directory_iterator{box.socket_folder()}) {
+    ++sockets;
+    CAF_CHECK(file.is_socket());
+    CAF_CHECK_EQUAL(mode_of(file.path()), 0600u);
   }
+  CAF_CHECK_EQUAL(sockets, 2u);
 }
 
 CAF_TEST(200 workers at once are started and stopped) {

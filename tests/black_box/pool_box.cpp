@@ -129,7 +129,7 @@ std::set<pid_t> pool_box::processes() const {
     if (auto pid = number_in(entry.path().filename().string());
         pid > 0
         && contents(entry.path().string() + "/cmdline")
-               .find(pool_folder() + '/')
+               .find(socket_folder() + '/')
              != std::string::npos)
       out.insert(pid);
   return out;
@@ -144,8 +144,8 @@ std::string pool_box::leftovers(std::chrono::milliseconds limit) const {
         out += fmt::format("process {}\n", pid);
       std::error_code code;
       for (auto& file :
-           std::filesystem::directory_iterator{pool_folder(), code})
-        if (file.path() != document_path())
+           std::filesystem::recursive_directory_iterator{pool_folder(), code})
+        if (file.path() != document_path() && file.path() != socket_folder())
           out += fmt::format("file {}\n", file.path().filename().string());
       auto all = document();
       for (auto* list : {"sessions", "starting"})
@@ -210,7 +210,7 @@ void pool_box::write_document(const std::string& text) const {
 json pool_box::entry(const std::string& sid, const json& pid) const {
   return {{"sid", sid},
           {"pid", pid},
-          {"sock", fmt::format("{}/{}.sock", pool_folder(), sid)},
+          {"sock", fmt::format("{}/{}.sock", socket_folder(), sid)},
           {"version", "0.1.0"},
           {"created_at", "2026-01-31T12:00:00Z"}};
 }

@@ -74,6 +74,10 @@ public:
     return state() + "/pool";
   }
 
+  [[nodiscard]] std::string socket_folder() const {
+    return pool_folder() + "/sockets";
+  }
+
   [[nodiscard]] std::string document_path() const {
     return pool_folder() + "/registry.json";
   }

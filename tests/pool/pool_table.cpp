@@ -54,7 +54,7 @@ CAF_TEST(
   auto worker = get<pool::reply_worker>(t).worker;
   CAF_CHECK_EQUAL(worker.phase, worker_phase::idle);
   CAF_CHECK_EQUAL(worker.created_at, "2023-11-14T22:13:21Z");
-  CAF_CHECK_EQUAL(worker.sock, "/state/pool/" + worker.sid + ".sock");
+  CAF_CHECK_EQUAL(worker.sock, "/state/pool/sockets/" + worker.sid + ".sock");
 }
 
 CAF_TEST(the nonce is nowhere on disk) {
@@ -148,7 +148,7 @@ CAF_TEST(a worker that dies before it is ready leaves nothing) {
   processes.die(sid);
   run();
   CAF_CHECK_EQUAL(refusal(t).code, errc::program_failed);
-  CAF_CHECK_EQUAL(removed.at(0), "/state/pool/" + sid + ".sock");
+  CAF_CHECK_EQUAL(removed.at(0), "/state/pool/sockets/" + sid + ".sock");
   CAF_CHECK(document()["starting"].empty());
 }
 
@@ -350,7 +350,15 @@ CAF_TEST(a session that is over takes along a worker that is on its way) {
   CAF_CHECK_EQUAL(refusal(t).code, errc::conflict);
   CAF_CHECK_EQUAL(processes.living(), 0u);
   CAF_CHECK_EQUAL(table->size(), 0u);
-  // The next one has nothing to do with that.
+  // One that waited, and is about to be that of the session.
+  spawned();
+  t = take("s-1");
+  release({}, "s-1");
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::conflict);
+  CAF_CHECK_EQUAL(processes.living(), 0u);
+  CAF_CHECK_EQUAL(table->size(), 0u);
+  // What comes later has nothing to do with that.
   CAF_CHECK(!leased("s-1").has_session);
 }
 
@@ -681,7 +689,7 @@ CAF_TEST(N15 a pid that another process has is pruned and never signalled) {
   processes.restart_holder();
   fake_worker x;
   x.sid = sid;
-  x.sock = "/state/pool/" + sid + ".sock";
+  x.sock = "/state/pool/sockets/" + sid + ".sock";
   x.who = stranger;
   processes.put(x);
   begin();
@@ -855,15 +863,16 @@ CAF_TEST(a worker that another program wrote down is proven by its answer) {
 
 CAF_TEST(C10 C03 impossible pids are taken out with a warning) {
   disk = R"({"sessions":[
-    {"sid":"a","pid":0,"sock":"/state/pool/a.sock","version":"1","created_at":"t"},
+    {"sid":"a","pid":0,"sock":"/state/pool/sockets/a.sock","version":"1","created_at":"t"},
     {"sid":"b","pid":-7,"sock":"/etc/passwd","version":"1","created_at":"t"},
-    {"sid":"../c","pid":99999999,"sock":"/state/pool/../c.sock","version":"1",
+    {"sid":"../c","pid":99999999,"sock":"/state/pool/sockets/../c.sock","version":"1",
      "created_at":"t"}]})";
   begin();
   CAF_CHECK(listed().empty());
   CAF_CHECK_EQUAL(warnings.size(), 3u);
   CAF_CHECK(document()["sessions"].empty());
-  CAF_CHECK_EQUAL(removed, std::vector<std::string>{"/state/pool/a.sock"});
+  CAF_CHECK_EQUAL(removed,
+                  std::vector<std::string>{"/state/pool/sockets/a.sock"});
   auto t = stop("a");
   CAF_CHECK(get<pool::reply_stop>(t).reply == pool_stop_reply{});
 }

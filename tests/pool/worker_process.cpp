@@ -20,6 +20,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 using namespace muster;
 using namespace std::chrono_literals;
@@ -106,7 +107,7 @@ struct fixture {
   fixture() {
     char name[] = "/tmp/muster-worker-XXXXXX";
     folder = ::mkdtemp(name);
-    path = folder + "/w.sock";
+    path = folder + "/sockets/w.sock";
   }
 
   ~fixture() {
@@ -325,6 +326,27 @@ CAF_TEST(a script over the limit of the process fails and the worker lives) {
   CAF_CHECK(node.ask<worker_standing>(worker_status{}).session_id);
 }
 #endif
+
+CAF_TEST(a worker makes the folder of its socket and can remove nothing else) {
+  path = folder + "/sockets/registry.json";
+  start();
+  struct stat made {};
+  CAF_REQUIRE_EQUAL(::stat((folder + "/sockets").c_str(), &made), 0);
+  CAF_CHECK_EQUAL(made.st_mode & 07777, 0700u);
+  client node{path};
+  node.hello();
+  // What it takes for its socket when it ends lies beside that folder.
+  std::filesystem::rename(folder + "/sockets", folder + "/aside");
+  std::filesystem::create_directory_symlink(folder, folder + "/sockets");
+  auto document = folder + "/registry.json";
+  std::ofstream{document} << "{}";
+  CAF_CHECK(std::filesystem::equivalent(path, document));
+  node.ask<worker_farewell>(worker_shutdown{});
+  auto end = child->handle.reap_within(patience);
+  CAF_REQUIRE(end);
+  CAF_CHECK_EQUAL(show(*end), "ended with exit code 0");
+  CAF_CHECK(std::filesystem::exists(document));
+}
 
 CAF_TEST(a worker that is killed leaves a socket that the next one takes) {
   start();

@@ -424,6 +424,26 @@ CAF_TEST(a session that is cancelled while its worker starts leaves none) {
   }
 }
 
+CAF_TEST(
+  a session that is cancelled before the pool is there leaves no worker) {
+  auto id = paused("alc.llm('a') for i = 1, 1e6 do end return 1");
+  auto mine = worker();
+  auto other = paused(three_questions);
+  CAF_CHECK(feed(id, "q-0", "A", feed_mode::accepted));
+  kill();
+  workers->die(mine);
+  // The pool asks it for a while, and the session asks for a new one meanwhile.
+  auto silent = worker();
+  workers->hang(silent);
+  require_start();
+  CAF_CHECK(cancel(id));
+  advance(10s);
+  CAF_CHECK_EQUAL(worker(), silent);
+  CAF_CHECK_EQUAL(pool().size(), 1u);
+  workers->wake(silent);
+  check_whole(other);
+}
+
 CAF_TEST(when everything dies at once the session is replayed) {
   auto id = paused(three_questions);
   CAF_CHECK(feed(id, "q-0", "answer to q-0"));

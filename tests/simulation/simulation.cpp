@@ -97,7 +97,7 @@ simulation::simulation(simulation_options options)
   settings.pool.spawn_timeout = 3s;
   settings.pool.greet_timeout = 2s;
   settings.pool.patience = 3s;
-  settings.pool.idle_timeout = 10s;
+  settings.pool.idle_timeout = chance(2) ? 10s : 60s;
   settings.pool.orphan_timeout = 8s;
   settings.pool.stop = {300ms, 500ms, 1s};
   if (chance(4))

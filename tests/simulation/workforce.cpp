@@ -310,6 +310,18 @@ void workforce::check_rest() {
     if (!lives(sid))
       throw violation{
         fmt::format("worker {} is named on disk and does not live", sid)};
+  auto all = bench_.list();
+  if (!all)
+    throw violation{"the sessions cannot be listed: " + all.error().message};
+  std::set<std::string> going_on;
+  for (auto& line : *all)
+    if (!is_terminal(line.phase))
+      going_on.insert(line.session_id);
+  for (auto& [sid, session] : document_.entries)
+    if (!session.empty() && !going_on.contains(session))
+      throw violation{fmt::format("worker {} has session {}, which is over or "
+                                  "never was",
+                                  sid, session)};
 }
 
 void workforce::check_end() {

@@ -69,7 +69,8 @@ public:
   /// happened to, are its workers.
   void check_survivors();
 
-  /// Nothing happens any more: what is on disk is who lives.
+  /// Nothing happens any more: what is on disk is who lives, and whoever has a
+  /// session has one that goes on.
   void check_rest();
 
   /// Nobody needs workers any more: there is nothing left of them.
