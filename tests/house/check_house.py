@@ -62,6 +62,7 @@ PURE_CORES = [
     "actors/process/system_processes.cpp",
     "actors/process/system_sockets.cpp",
     "actors/process/unix_socket.cpp",
+    "actors/recovery/backoff.cpp",
     # No stranger reaches the framework, whose protocol does not bear them.
     "actors/remote/certificates.cpp",
     "actors/remote/gate.cpp",
