@@ -63,6 +63,7 @@ PURE_CORES = [
     "actors/process/system_sockets.cpp",
     "actors/process/unix_socket.cpp",
     "actors/recovery/backoff.cpp",
+    "actors/recovery/recovery_table.cpp",
     # No stranger reaches the framework, whose protocol does not bear them.
     "actors/remote/certificates.cpp",
     "actors/remote/gate.cpp",
