@@ -139,8 +139,10 @@ expected<output_piece> read_output(const std::string& folder,
       auto end = behind_long_line(**file, out.to.offset, max_bytes);
       if (!end)
         return tl::unexpected<failure>{end.error()};
-      if (!*end && !*next)
+      if (!*end && !*next) {
+        out.more = false;
         return out;
+      }
       ++out.skipped;
       out.to
         = *end ? output_cursor{segment, **end} : output_cursor{segment + 1, 0};
