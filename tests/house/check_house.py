@@ -64,6 +64,8 @@ PURE_CORES = [
     "actors/process/unix_socket.cpp",
     "actors/recovery/backoff.cpp",
     "actors/recovery/recovery_table.cpp",
+    "actors/recovery/slot_group_core.cpp",
+    "actors/recovery/slot_group_document.cpp",
     # No stranger reaches the framework, whose protocol does not bear them.
     "actors/remote/certificates.cpp",
     "actors/remote/gate.cpp",

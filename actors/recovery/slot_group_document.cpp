@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "actors/recovery/slot_group_document.hpp"
+
+#include "messages/entry_reader.hpp"
+#include "messages/pod.hpp"
+
+#include <fmt/format.h>
+
+#include <initializer_list>
+
+namespace muster {
+
+namespace {
+
+tl::unexpected<failure> damaged(std::string_view path, const std::string& why) {
+  return fail(
+    errc::registry_corrupted,
+    fmt::format("'{}' is damaged: {}; it was left as it is", path, why));
+}
+
+// -- reading ------------------------------------------------------------------
+
+/// Reads a word by the table that writes it.
+template <class T>
+T read_word(entry_reader& from, const char* name,
+            std::initializer_list<T> words) {
+  auto text = from.text(name);
+  for (auto word : words)
+    if (text == to_string(word))
+      return word;
+  from.note(name);
+  return *words.begin();
+}
+
+std::vector<std::string> read_texts(entry_reader& from, const char* name) {
+  std::vector<std::string> out;
+  auto list = from.take(name);
+  if (!list.is_null() && !list.is_array())
+    from.note(name);
+  if (list.is_array())
+    for (auto& x : list) {
+      if (x.is_string())
+        out.push_back(x.get<std::string>());
+      else
+        from.note(name);
+    }
+  return out;
+}
+
+std::uint8_t read_byte(entry_reader& from, const char* name) {
+  auto out = from.count(name);
+  if (out > 255)
+    from.note(name);
+  return static_cast<std::uint8_t>(out);
+}
+
+std::chrono::milliseconds read_ms(entry_reader& from, const char* name) {
+  // No policy has a longer time, and this is not even near an overflow.
+  auto out = std::min<std::uint64_t>(from.count(name), 1ull << 40);
+  return std::chrono::milliseconds(out);
+}
+
+std::uint32_t read_small(entry_reader& from, const char* name) {
+  auto out = std::min<std::uint64_t>(from.count(name), 1ull << 31);
+  return static_cast<std::uint32_t>(out);
+}
+
+std::int64_t read_ns(entry_reader& from, const char* name) {
+  auto out = std::min<std::uint64_t>(from.count(name), 1ull << 62);
+  return static_cast<std::int64_t>(out);
+}
+
+restart_policy read_policy(entry_reader& from) {
+  auto value = from.take("policy");
+  entry_reader reader{value};
+  restart_policy out;
+  out.initial = read_ms(reader, "initial_ms");
+  out.factor = read_small(reader, "factor");
+  out.max = read_ms(reader, "max_ms");
+  out.jitter_percent = read_small(reader, "jitter_percent");
+  out.stable_run = read_ms(reader, "stable_run_ms");
+  out.max_restarts = read_small(reader, "max_restarts");
+  out.period = read_ms(reader, "period_ms");
+  out.pause = read_ms(reader, "pause_ms");
+  out.gives_up = reader.flag("gives_up");
+  if (!value.is_object() || !reader.wrong().empty() || !check(out))
+    from.note("policy");
+  return out;
+}
+
+slot_record read_slot(entry_reader& from) {
+  using enum slot_health;
+  slot_record out;
+  out.index = read_byte(from, "index");
+  out.health = read_word(
+    from, "state",
+    {empty, starting, healthy, unhealthy, backing_off, failed, stopping});
+  out.term = from.count("term");
+  out.occupant = from.text_or_none("occupant");
+  out.place = from.text_or_none("place");
+  out.restarts = from.count("restarts");
+  out.guard.next_ns = read_ns(from, "next_delay_ns");
+  out.guard.wait_ns = read_ns(from, "wait_ns");
+  out.guard.is_paused = from.flag("paused");
+  out.guard.has_failed = from.flag("given_up");
+  out.last_error = from.text_or_none("last_error");
+  return out;
+}
+
+stray_occupant read_stray(entry_reader& from) {
+  return {read_byte(from, "index"), from.count("term"), from.text("occupant"),
+          from.text("place")};
+}
+
+// -- writing ------------------------------------------------------------------
+
+json policy_json(const restart_policy& x) {
+  return {{"initial_ms", x.initial.count()},
+          {"factor", x.factor},
+          {"max_ms", x.max.count()},
+          {"jitter_percent", x.jitter_percent},
+          {"stable_run_ms", x.stable_run.count()},
+          {"max_restarts", x.max_restarts},
+          {"period_ms", x.period.count()},
+          {"pause_ms", x.pause.count()},
+          {"gives_up", x.gives_up}};
+}
+
+json slot_json(const slot_record& x) {
+  auto out = x.others;
+  out["index"] = x.index;
+  out["state"] = to_string(x.health);
+  out["term"] = x.term;
+  if (!x.occupant.empty())
+    out["occupant"] = x.occupant;
+  if (!x.place.empty())
+    out["place"] = x.place;
+  out["restarts"] = x.restarts;
+  out["next_delay_ns"] = x.guard.next_ns;
+  out["wait_ns"] = x.guard.wait_ns;
+  out["paused"] = x.guard.is_paused;
+  out["given_up"] = x.guard.has_failed;
+  if (!x.last_error.empty())
+    out["last_error"] = x.last_error;
+  return out;
+}
+
+} // namespace
+
+std::string_view to_string(slot_kind x) {
+  return x == slot_kind::worker ? "worker" : "pod";
+}
+
+std::string_view to_string(slot_health x) {
+  switch (x) {
+    case slot_health::empty:
+      return "empty";
+    case slot_health::starting:
+      return "starting";
+    case slot_health::healthy:
+      return "healthy";
+    case slot_health::unhealthy:
+      return "unhealthy";
+    case slot_health::backing_off:
+      return "backing_off";
+    case slot_health::failed:
+      return "failed";
+    case slot_health::stopping:
+      return "stopping";
+  }
+  return "?";
+}
+
+expected<void> check(const slot_group_definition& what) {
+  if (auto fine = check_pod_name(what.name); !fine)
+    return fine;
+  if (what.kind == slot_kind::worker && !what.command.empty())
+    return fail(errc::invalid_argument,
+                fmt::format("the group '{}' is one of workers, which run no "
+                            "command; leave it out, or make it one of pods",
+                            what.name));
+  return check(what.policy);
+}
+
+expected<slot_group_document> read_slot_group(std::string_view text,
+                                              std::string_view path) {
+  auto value = json::parse(text, nullptr, false);
+  if (!value.is_object())
+    return damaged(path, "it is no JSON object");
+  entry_reader from{value};
+  auto format = from.take("format");
+  if (!format.is_number_unsigned())
+    return damaged(path, "its 'format' is no number");
+  if (format.get<std::uint64_t>() > slot_group_format)
+    return fail(errc::newer_format,
+                fmt::format("'{}' has format {}, and this version knows {} at "
+                            "most; use the version that wrote it",
+                            path, format.get<std::uint64_t>(),
+                            slot_group_format));
+  slot_group_document out;
+  out.definition.name = from.text("name");
+  out.definition.kind
+    = read_word(from, "kind", {slot_kind::worker, slot_kind::pod});
+  out.definition.slots = read_byte(from, "wanted");
+  out.definition.command = read_texts(from, "command");
+  out.definition.policy = read_policy(from);
+  out.is_deleted = from.flag("deleted");
+  out.last_term = from.count("last_term");
+  for (auto& place : read_texts(from, "failed_places"))
+    out.failed_places.insert(std::move(place));
+  auto slots = from.take("slots");
+  auto strays = from.take("strays");
+  if (!slots.is_array() || !strays.is_array())
+    return damaged(path, "it has no lists of 'slots' and 'strays'");
+  if (!from.wrong().empty())
+    return damaged(path, fmt::format("it has no proper '{}'", from.wrong()));
+  for (auto& entry : slots) {
+    entry_reader reader{entry};
+    auto record = read_slot(reader);
+    auto n = out.slots.size();
+    if (!entry.is_object() || !reader.wrong().empty())
+      return damaged(
+        path, fmt::format("slot {} has no proper '{}'", n, reader.wrong()));
+    if (record.index != n)
+      return damaged(path, fmt::format("slot {} stands where slot {} should",
+                                       record.index, n));
+    if (record.term > out.last_term)
+      return damaged(path, fmt::format("slot {} is of term {}, and {} is the "
+                                       "last one",
+                                       n, record.term, out.last_term));
+    record.others = reader.rest();
+    out.slots.push_back(std::move(record));
+  }
+  for (auto& entry : strays) {
+    entry_reader reader{entry};
+    out.strays.push_back(read_stray(reader));
+    if (!entry.is_object() || !reader.wrong().empty())
+      return damaged(path,
+                     fmt::format("a stray has no proper '{}'", reader.wrong()));
+  }
+  out.others = from.rest();
+  return out;
+}
+
+std::string render(const slot_group_document& x) {
+  auto out = x.others;
+  out["format"] = slot_group_format;
+  out["name"] = x.definition.name;
+  out["kind"] = to_string(x.definition.kind);
+  out["wanted"] = x.definition.slots;
+  out["command"] = x.definition.command;
+  out["policy"] = policy_json(x.definition.policy);
+  out["deleted"] = x.is_deleted;
+  out["last_term"] = x.last_term;
+  out["failed_places"] = x.failed_places;
+  out["slots"] = json::array();
+  for (auto& slot : x.slots)
+    out["slots"].push_back(slot_json(slot));
+  out["strays"] = json::array();
+  for (auto& stray : x.strays)
+    out["strays"].push_back({{"index", stray.index},
+                             {"term", stray.term},
+                             {"occupant", stray.occupant},
+                             {"place", stray.place}});
+  return out.dump() + "\n";
+}
+
+} // namespace muster
