@@ -53,9 +53,10 @@ std::string pod_box::make_folder(const std::string& name) const {
 
 json pod_box::spawned(const std::string& name, const std::string& rules,
                       std::vector<std::string> more) {
-  std::vector<std::string> words{"pod", "spawn", name, "--scope", rules};
+  std::vector<std::string> words{"--json", "pod",     "spawn",
+                                 name,     "--scope", rules};
   words.insert(words.end(), more.begin(), more.end());
-  auto result = run_json(words);
+  auto result = run(words);
   if (result.code != 0)
     throw std::runtime_error{"the pod is not ready: " + result.err};
   return result.document();

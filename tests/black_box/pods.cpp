@@ -81,9 +81,10 @@ std::string filled_folder(const pod_box& box, const std::string& name) {
 program_result spawn(pod_box& box, const std::string& name,
                      const std::string& rules,
                      std::vector<std::string> more = {}) {
-  std::vector<std::string> words{"pod", "spawn", name, "--scope", rules};
+  std::vector<std::string> words{"--json", "pod",     "spawn",
+                                 name,     "--scope", rules};
   words.insert(words.end(), more.begin(), more.end());
-  return box.run_json(words);
+  return box.run(words);
 }
 
 /// The verbs print their error, and exit with its code.
@@ -284,4 +285,115 @@ CAF_TEST(a program gets its variables and its folder and no others) {
                 a);
   auto folder = box.spawned("agent", "r:" + a);
   CAF_CHECK_EQUAL(box.said("agent", "return files.list_dir('.')[1]"), "sub/\n");
+}
+
+// -- the verbs ----------------------------------------------------------------
+
+CAF_TEST(the verbs of pods print one document each) {
+  pod_box box;
+  box.require_start();
+  auto a = box.make_folder("a");
+  auto list = [&] { return only_document(box.run_json({"pod", "list"}).out); };
+  CAF_CHECK_EQUAL(list().dump(), R"({"pods":[]})");
+  auto made = box.spawned("agent", "w:" + a);
+  CAF_CHECK_EQUAL(fields_of(made), fields_of_a_pod);
+  CAF_CHECK_EQUAL(made["state"], "ready");
+  CAF_CHECK_EQUAL(made["class"], "protocol");
+  CAF_CHECK_EQUAL(made["lender"], "operator");
+  json rule{{"target", a}, {"permission", "write"}, {"recursive", true}};
+  CAF_CHECK_EQUAL(made["scope"], json::array({rule}));
+  auto all = list();
+  CAF_CHECK_EQUAL(all, (json{{"pods", json::array({made})}}));
+  auto sent = only_document(
+    box.run_json({"pod", "send", "agent", "lua: return 'text'"}).out);
+  CAF_CHECK_EQUAL(sent.dump(), R"({"name":"agent","status":"sent","turn":1})");
+  CAF_CHECK(eventually([&] { return box.pod("agent")["turns"] == 1; }));
+  auto output = only_document(box.run_json({"pod", "read", "agent"}).out);
+  CAF_CHECK_EQUAL(fields_of(output), "from more name skipped state texts to");
+  CAF_CHECK_EQUAL(output["texts"].dump(), R"(["text"])");
+  auto scopes = only_document(box.run_json({"pod", "scopes"}).out);
+  CAF_CHECK_EQUAL(fields_of(scopes), "allocations loans");
+  CAF_REQUIRE_EQUAL(scopes["loans"].size(), 1u);
+  CAF_CHECK_EQUAL(fields_of(scopes["loans"][0]), "borrower id lender rule");
+  CAF_CHECK_EQUAL(scopes["loans"][0]["rule"], rule);
+  auto holders = only_document(box.run_json({"pod", "scopes", "check", a}).out);
+  CAF_REQUIRE_EQUAL(holders["holders"].size(), 2u);
+  CAF_CHECK_EQUAL(fields_of(holders["holders"][0]),
+                  "lender name permission rule");
+  auto stopped = only_document(box.run_json({"pod", "stop", "agent"}).out);
+  CAF_CHECK_EQUAL(stopped, (json{{"name", "agent"},
+                                 {"status", "stopped"},
+                                 {"reclaimed", json::array({rule})},
+                                 {"end", "ended with exit code 0"}}));
+  CAF_CHECK_EQUAL(list().dump(), R"({"pods":[]})");
+}
+
+CAF_TEST(each failure has its exit code) {
+  pod_box box;
+  box.require_start(
+    {"--pods.send-timeout", "300ms", "--pods.spawn-timeout", "20s"});
+  auto a = box.make_folder("a");
+  for (std::vector<std::string> verb :
+       {std::vector<std::string>{"pod", "send", "nobody", "text"},
+        {"pod", "read", "nobody"},
+        {"pod", "stop", "nobody"}})
+    check_refused(box.run_json(verb), 3, "not_found", "nobody");
+  check_refused(spawn(box, "agent", "w:" + a + "/none"), 3, "not_found",
+                a + "/none");
+  for (std::string wrong : {"w:relative", "x:/", "/tmp", "-w:/tmp", ""})
+    check_refused(spawn(box, "agent", wrong), 2, "invalid_argument", wrong);
+  for (std::string wrong : {"", ".", "..", "a/b", "../a"})
+    CAF_CHECK_EQUAL(spawn(box, wrong, "w:" + a).code, 2);
+  CAF_CHECK_EQUAL(box.run({"pod", "spawn", "agent"}).code, 2);
+  CAF_CHECK_EQUAL(spawn(box, "agent", "w:" + a, {"--sandbox", "so"}).code, 2);
+  auto missing = spawn(box, "agent", "w:" + a, {"--", "no-such-program"});
+  CAF_CHECK(missing.code != 0);
+  CAF_CHECK(contains(missing.err, "no-such-program"));
+  box.spawned_shell("plain", "r:" + a, stay);
+  check_refused(box.run_json({"pod", "send", "plain", "x"}), 2,
+                "invalid_argument", "output.log");
+  check_refused(box.run_json({"pod", "read", "plain"}), 2, "invalid_argument",
+                "output.log");
+  // A pod that is in a turn, and one that does not answer.
+  auto agent = box.spawned("agent", "w:" + a);
+  CAF_CHECK_EQUAL(
+    box.run({"pod", "send", "agent", "lua: while true do end"}).code, 0);
+  check_refused(box.run_json({"pod", "send", "agent", "lua: return 1"}), 6,
+                "busy", "agent");
+  CAF_CHECK_EQUAL(box.run({"pod", "stop", "agent"}).code, 0);
+  agent = box.spawned("agent", "w:" + a);
+  ::kill(agent["pid"].get<pid_t>(), SIGSTOP);
+  check_refused(box.run_json({"pod", "send", "agent", "lua: return 1"}), 7,
+                "timeout", "agent");
+  ::kill(agent["pid"].get<pid_t>(), SIGCONT);
+}
+
+CAF_TEST(a pod that does not come to be ready leaves nothing) {
+  pod_box box;
+  box.require_start({"--pods.spawn-timeout", "2s"});
+  auto a = box.make_folder("a");
+  check_refused(spawn(box, "mute", "w:" + a,
+                      {"--protocol", "--", "sh", "-c", "sleep 1000 & wait"}),
+                7, "timeout", "mute");
+  CAF_CHECK(box.pod_processes().empty());
+  CAF_CHECK(box.borrowers().empty());
+  CAF_CHECK_EQUAL(box.pod("mute").size(), 0u);
+}
+
+CAF_TEST(each reader has a place of its own) {
+  pod_box box;
+  box.require_start();
+  box.spawned("agent", "r:" + box.make_folder("a"));
+  CAF_CHECK_EQUAL(box.said("agent", "return 'one'"), "one\n");
+  auto read = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"pod", "read", "agent"});
+    return box.run(more).out;
+  };
+  CAF_CHECK_EQUAL(read({"--as", "second"}), "one\n");
+  CAF_CHECK_EQUAL(read({"--as", "second"}), "");
+  CAF_CHECK_EQUAL(box.said("agent", "return 'two'"), "two\n");
+  CAF_CHECK_EQUAL(read({}), "");
+  CAF_CHECK_EQUAL(read({"--from", "1:0"}), "one\ntwo\n");
+  CAF_CHECK_EQUAL(read({"--as", "second"}), "two\n");
+  CAF_CHECK_EQUAL(read({"--as", "third"}), "one\ntwo\n");
 }

@@ -8,6 +8,8 @@
 
 #include "tests/support/suite.hpp"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -138,7 +140,7 @@ CAF_TEST(lines without a text are counted) {
 CAF_TEST(pieces are no larger than is allowed and lose nothing) {
   texts all;
   for (int i = 0; i < 50; ++i) {
-    all.push_back("text " + std::to_string(i));
+    all.push_back(fmt::format("text {}", i));
     write(1 + static_cast<std::uint64_t>(i) / 10, line(all.back()));
   }
   for (std::uint64_t max : {40u, 64u, 100u, 333u}) {
@@ -178,7 +180,7 @@ CAF_TEST(nobody is told to ask again at once for a long line without an end) {
   auto y = read(x.to, 100);
   CAF_CHECK(!y.more);
   CAF_CHECK(y.to == x.to);
-  write(1, "\n" + line("two"));
+  write(1, fmt::format("\n{}", line("two")));
   y = read(x.to, 100);
   CAF_CHECK_EQUAL(y.skipped, 1u);
   CAF_CHECK(read(y.to, 100).texts == texts{"two"});
