@@ -84,14 +84,12 @@ expected<void> pod_table::restore(pod_document document) {
     ++searching_;
     e.at = stage::searching;
     move_to(e, stage::searching, limit);
-    if (e.record.who)
-      emit(pod::look{e.record.id, e.record.who->pid});
-    else
-      emit(pod::find_started{e.record.id});
+    look(e);
   }
-  // What belongs to nobody comes back.
+  // What belongs to nobody comes back; a damaged record may be of anybody.
   for (auto& x : scopes_.listing().allocations)
-    if (!known.contains(x.name) && scopes_.release(x.name))
+    if (broken_pods_.empty() && !known.contains(x.name)
+        && scopes_.release(x.name))
       dirty_ = true;
   return {};
 }
@@ -163,8 +161,9 @@ void pod_table::spawn_now(pod::ticket from, const std::string& by,
   auto known = names_.find(order.name);
   if (request_id != once && known != names_.end()) {
     auto& e = pods_.at(known->second);
-    if (e.record.request_id == request_id) {
-      if (e.is_new)
+    if (e.record.request_id == request_id && lender_of(order.name) == by) {
+      // One that a restart of the node has undone is on its way out.
+      if (e.is_new || !e.record.was_ready)
         e.spawners.push_back(from);
       else
         answer_when_saved(from, pod::reply_pod{from, view_of(e)});
@@ -200,6 +199,13 @@ expected<pod_table::entry*> pod_table::make(const std::string& by,
                 fmt::format("there are {} pods, as many as pods.max-pods "
                             "allows",
                             pods_.size()));
+  if (auto lender = names_.find(by);
+      lender != names_.end()
+      && find(lender->second)->record.notices.size() >= max_notices)
+    return fail(errc::overloaded,
+                fmt::format("pod '{}' has {} notices to confirm, which is the "
+                            "limit",
+                            by, max_notices));
   if (order.task.size() > settings_.max_text_bytes)
     return fail(errc::too_large,
                 fmt::format("the task of pod '{}' has {} bytes, and {} are the "
@@ -440,12 +446,18 @@ pod::effects pod_table::tick(pod::ticket from) {
   std::vector<entry*> again;
   for (auto& [id, e] : pods_)
     if ((e.at == stage::unreachable && e.connection == 0)
-        || e.at == stage::sweeping)
+        || e.at == stage::sweeping
+        || (e.at == stage::live && e.is_behind && e.runs.empty()
+            && has_room(e)))
       again.push_back(&e);
   for (auto* e : closing_ ? std::vector<entry*>{} : again) {
     ++count;
     if (e->at == stage::sweeping)
       begin_sweep(*e);
+    else if (e->is_behind)
+      disconnect(*e, {errc::connection_lost, "it has to say events again"});
+    else if (!e->is_held)
+      look(*e);
     else
       seek(*e, after(settings_.probe_timeout));
   }
@@ -697,12 +709,18 @@ void pod_table::answer(pod::effect reply) {
 }
 
 void pod_table::answer_when_saved(pod::ticket to, pod::effect reply) {
-  if (dirty_)
+  if (needs_write())
     next_.answers.push_back({to, std::move(reply), nullptr});
   else if (writing_)
     out_.answers.push_back({to, std::move(reply), nullptr});
   else
     answer(std::move(reply));
+}
+
+bool pod_table::needs_write() {
+  // Whoever waits for what the disk refused tries that again.
+  dirty_ = dirty_ || unsaved_;
+  return dirty_;
 }
 
 void pod_table::refuse(pod::ticket to, failure why) {

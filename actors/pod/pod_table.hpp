@@ -193,6 +193,12 @@ public:
   [[nodiscard]] json status() const;
 
 private:
+  // -- constants --------------------------------------------------------------
+
+  /// What a pod may have to hear before no more is kept for it. Its children
+  /// keep what is not confirmed to them, and it gets no others.
+  static constexpr std::size_t max_notices = 128;
+
   // -- member types -----------------------------------------------------------
 
   enum class stage {
@@ -237,6 +243,9 @@ private:
     bool is_recorded = false;
     /// Whether it answered on this connection.
     bool is_greeted = false;
+    /// Whether an event of this connection was not kept; then none behind it
+    /// is, until it says them all again.
+    bool is_behind = false;
     /// 0 if there is none.
     connection_id connection = 0;
     std::uint64_t last_ping = 0;
@@ -327,6 +336,9 @@ private:
 
   void seek(entry& e, std::int64_t limit_ns);
 
+  /// Looks whether its process is there.
+  void look(const entry& e);
+
   void found(entry& e);
 
   void lose(entry& e, const failure& why);
@@ -354,6 +366,12 @@ private:
             std::string message);
 
   void hang_up(entry& e);
+
+  /// Its connection is of no use any more.
+  void disconnect(entry& e, const failure& why);
+
+  /// Whether whoever has lent to it can be told more of it.
+  [[nodiscard]] bool has_room(const entry& e);
 
   // -- ending -----------------------------------------------------------------
 
@@ -416,6 +434,9 @@ private:
   }
 
   void answer(pod::effect reply);
+
+  /// Whether something has to be written before anybody hears of it.
+  bool needs_write();
 
   /// Answers once all that happened so far is on disk.
   void answer_when_saved(pod::ticket to, pod::effect reply);

@@ -108,9 +108,10 @@ void pod_table::fail_start(entry& e, failure why) {
     drop(e);
     return;
   }
-  if (e.at == stage::stopping || e.at == stage::sweeping)
+  if (e.at == stage::sweeping || (e.at == stage::stopping && !e.reported))
     return;
   hang_up(e);
+  e.reported.reset();
   move_to(e, stage::stopping);
   e.ladder = stop_ladder{{{}, {}, settings_.stop.kill}};
   act(e, e.ladder.begin(env_.steady_ns()));
@@ -121,6 +122,13 @@ void pod_table::fail_start(entry& e, failure why) {
 void pod_table::seek(entry& e, std::int64_t limit_ns) {
   move_to(e, e.at, limit_ns);
   emit(pod::connect{e.record.id});
+}
+
+void pod_table::look(const entry& e) {
+  if (e.record.who)
+    emit(pod::look{e.record.id, e.record.who->pid});
+  else
+    emit(pod::find_started{e.record.id});
 }
 
 pod::effects
@@ -138,6 +146,8 @@ pod_table::looked(const std::string& id,
     e->is_missing = true;
     e->why = failure{errc::not_found, "its process was gone"};
     begin_sweep(*e);
+  } else if (e->at == stage::stopping) {
+    report(*e, found.error());
   } else {
     move_to(*e, stage::unreachable);
   }
@@ -207,7 +217,7 @@ pod::effects pod_table::ended(const std::string& id,
     ++counters_.ended;
   if (!e->why && what.never_ready)
     e->why = what.never_ready;
-  if (!e->why || (!e->is_new && !e->is_missing))
+  if (!e->why || (e->record.was_ready && !e->is_missing))
     e->why = failure{errc::program_failed, show(what.end)};
   begin_sweep(*e);
   return take_effects();
@@ -452,29 +462,31 @@ pod::effects pod_table::closed(const std::string& id, connection_id on,
   if (!e)
     return take_effects();
   e->connection = 0;
-  hang_up(*e);
-  switch (e->at) {
+  disconnect(*e, why);
+  return take_effects();
+}
+
+void pod_table::disconnect(entry& e, const failure& why) {
+  hang_up(e);
+  switch (e.at) {
     case stage::greeting:
       // It may not have got as far as its socket.
-      move_to(*e, stage::greeting,
-              std::min(e->start_limit_ns, after(greet_again)));
+      move_to(e, stage::greeting,
+              std::min(e.start_limit_ns, after(greet_again)));
       break;
     case stage::tasking:
-      drop_runs(*e, why.message);
-      [[fallthrough]];
     case stage::live:
-      drop_runs(*e, why.message);
-      move_to(*e, stage::unreachable);
-      seek(*e, after(settings_.probe_timeout));
+      drop_runs(e, why.message);
+      move_to(e, stage::unreachable);
+      seek(e, after(settings_.probe_timeout));
       break;
     case stage::searching:
     case stage::unreachable:
-      lose(*e, why);
+      lose(e, why);
       break;
     default:
       break;
   }
-  return take_effects();
 }
 
 pod::effects pod_table::send_refused(const std::string& id) {
@@ -482,8 +494,7 @@ pod::effects pod_table::send_refused(const std::string& id) {
     if (e->at == stage::stopping)
       act(*e, e->ladder.on_refused(env_.steady_ns()));
     else if (e->connection != 0)
-      return closed(id, e->connection,
-                    {errc::overloaded, "it takes nothing any more"});
+      disconnect(*e, {errc::overloaded, "it takes nothing any more"});
   }
   return take_effects();
 }
@@ -493,6 +504,7 @@ void pod_table::hang_up(entry& e) {
     emit(pod::hang_up{e.connection});
   e.connection = 0;
   e.is_greeted = false;
+  e.is_behind = false;
   e.told = 0;
 }
 

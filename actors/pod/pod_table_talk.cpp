@@ -12,10 +12,6 @@ namespace muster {
 
 namespace {
 
-/// What a pod may have to hear before no more is kept for it. Its children keep
-/// what is not confirmed to them.
-constexpr std::size_t max_notices = 128;
-
 /// Of an error that a pod reports.
 constexpr std::size_t max_error_bytes = 4'096;
 
@@ -84,7 +80,8 @@ pod::effects pod_table::heard(const std::string& id, connection_id on,
   if (!what) {
     emit(pod::warn{fmt::format("pod '{}' said what is none of the protocol: {}",
                                e->record.name, what.error().message)});
-    return closed(id, on, what.error());
+    disconnect(*e, what.error());
+    return take_effects();
   }
   std::visit(
     [&](auto& x) {
@@ -136,8 +133,9 @@ void pod_table::keep_event(entry& e, std::uint64_t id, const char* kind,
   pod::send confirmation{e.record.id, e.connection, pod::confirm{id}};
   if (id > e.record.last_event) {
     auto* lender = lender_entry(e.record.name);
-    // Not confirmed, it will say it again.
-    if (lender && lender->record.notices.size() >= max_notices)
+    // Not confirmed, it will say it again on its next connection.
+    e.is_behind = e.is_behind || !has_room(e);
+    if (e.is_behind)
       return;
     e.record.last_event = id;
     if (kind == std::string_view{"turn_ended"})
@@ -147,12 +145,17 @@ void pod_table::keep_event(entry& e, std::uint64_t id, const char* kind,
     if (lender)
       note(*lender, kind, e.record.name, message);
   }
-  if (dirty_)
+  if (needs_write())
     next_.then.push_back(std::move(confirmation));
   else if (writing_)
     out_.then.push_back(std::move(confirmation));
   else
     emit(std::move(confirmation));
+}
+
+bool pod_table::has_room(const entry& e) {
+  auto* lender = lender_entry(e.record.name);
+  return !lender || lender->record.notices.size() < max_notices;
 }
 
 // -- what a pod has to hear ---------------------------------------------------
@@ -171,7 +174,7 @@ void pod_table::note(entry& to, std::string kind, std::string pod_name,
 void pod_table::tell(entry& e) {
   if (!e.is_greeted || e.at != stage::live)
     return;
-  if (dirty_ || writing_) {
+  if (dirty_ || writing_ || unsaved_) {
     listeners_.insert(e.record.id);
     return;
   }
