@@ -20,6 +20,13 @@ namespace muster {
 
 namespace {
 
+/// How many pieces of a line that is too long are passed over at once; the
+/// rest of it counts as another one. The file may be of any size.
+constexpr int max_long_pieces = 64;
+
+/// How many files are read at once, of which all may be empty.
+constexpr int max_files = 1'000;
+
 /// Opens an ordinary file below a folder, without following any link. There is
 /// none if it is not there.
 expected<std::optional<descriptor>> open_below(const std::string& folder,
@@ -78,11 +85,12 @@ void take_line(std::string_view line, output_piece& to) {
     ++to.skipped;
 }
 
-/// Behind the end of a line that is too long to be one.
+/// Behind the end of a line that is too long to be one, or as far as is
+/// allowed.
 expected<std::optional<std::uint64_t>> behind_long_line(const descriptor& file,
                                                         std::uint64_t offset,
                                                         std::uint64_t chunk) {
-  while (true) {
+  for (int i = 0; i < max_long_pieces; ++i) {
     auto text = read_at(file, offset, chunk);
     if (!text)
       return tl::unexpected<failure>{text.error()};
@@ -92,6 +100,7 @@ expected<std::optional<std::uint64_t>> behind_long_line(const descriptor& file,
       return std::nullopt;
     offset += text->size();
   }
+  return offset;
 }
 
 } // namespace
@@ -108,7 +117,7 @@ expected<output_piece> read_output(const std::string& folder,
   auto left = max_bytes;
   auto name
     = [](std::uint64_t segment) { return "output/" + output_file(segment); };
-  while (true) {
+  for (int i = 0; i < max_files; ++i) {
     auto segment = std::max<std::uint64_t>(out.to.segment, 1);
     // Once the next one is there, nothing more comes to this one.
     auto next = open_below(folder, name(segment + 1));
@@ -154,6 +163,8 @@ expected<output_piece> read_output(const std::string& folder,
       ++out.skipped;
     out.to = {segment + 1, 0};
   }
+  out.more = true;
+  return out;
 }
 
 std::string tail_of_output(const std::string& folder, std::size_t max_bytes) {

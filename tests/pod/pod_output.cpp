@@ -186,6 +186,29 @@ CAF_TEST(nobody is told to ask again at once for a long line without an end) {
   CAF_CHECK(read(y.to, 100).texts == texts{"two"});
 }
 
+CAF_TEST(no file keeps a reader busy for ever) {
+  // It has a size, and nothing is in it.
+  write(1, "");
+  fs::resize_file(segment(1), std::uintmax_t{1} << 40);
+  auto x = read({}, 1'000);
+  CAF_CHECK(x.more);
+  CAF_CHECK(x.texts.empty());
+  CAF_CHECK(x.to.offset > 0);
+  CAF_CHECK(x.to.offset <= 64'000);
+}
+
+CAF_TEST(no number of files keeps a reader busy for ever) {
+  for (std::uint64_t n = 1; n <= 1'500; ++n)
+    write(n, "");
+  write(1'501, line("one"));
+  auto x = read();
+  CAF_CHECK(x.more);
+  CAF_CHECK((x.to == output_cursor{1'001, 0}));
+  x = read(x.to);
+  CAF_CHECK(!x.more);
+  CAF_CHECK(x.texts == texts{"one"});
+}
+
 CAF_TEST(a long line at the end of a file is skipped with the file) {
   write(1, std::string(500, 'x'));
   write(2, line("two"));
