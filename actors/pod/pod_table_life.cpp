@@ -211,6 +211,12 @@ pod::effects pod_table::ended(const std::string& id,
   if (!e || e->record.who != what.who || e->at == stage::sweeping)
     return take_effects();
   e->ladder.on_ended();
+  if (e->is_new && e->at == stage::starting && e->has_started && !e->why
+      && e->record.kind == pod_class::plain) {
+    // It was ready, and quicker than the disk.
+    e->is_new = false;
+    e->record.was_ready = true;
+  }
   if (e->at == stage::stopping && !e->is_new)
     ++counters_.stopped;
   else if (!e->is_new)
@@ -325,9 +331,10 @@ void pod_table::drop(entry& gone) {
   pod_stop_reply reply{name, old.reclaimed, why.message};
   for (auto to : std::exchange(e.stoppers, {}))
     answer_when_saved(to, pod::reply_stop{to, reply});
-  for (auto to : std::exchange(e.spawners, {}))
-    answer_when_saved(to, pod::reply_refusal{to, why});
+  auto spawners = std::exchange(e.spawners, {});
   if (!e.record.was_ready) {
+    for (auto to : spawners)
+      answer_when_saved(to, pod::reply_refusal{to, why});
     ++counters_.failed;
     next_.then.push_back(pod::remove_folder{e.record.id});
     return;
@@ -351,6 +358,8 @@ void pod_table::drop(entry& gone) {
   old.ended_at = utc_text(env_.wall_ms());
   old.record = std::move(e.record);
   old.record.notices.clear();
+  for (auto to : spawners)
+    answer_when_saved(to, pod::reply_pod{to, view_of(old)});
   ended_.push_back(std::move(old));
   while (ended_.size() > settings_.max_ended) {
     next_.then.push_back(pod::remove_folder{ended_.front().record.id});

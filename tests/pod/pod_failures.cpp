@@ -80,8 +80,7 @@ CAF_TEST(E5 E6 who is lent something by one that ends goes on with its lender) {
             == permission::read);
   auto t = stop("grandchild", "mother");
   run();
-  CAF_CHECK(get<pod::reply_stop>(t).reply.reclaimed
-            == rules("w:/work/part/x"));
+  CAF_CHECK(get<pod::reply_stop>(t).reply.reclaimed == rules("w:/work/part/x"));
   CAF_CHECK(*table->table().permission_of("mother", "/work/part/x")
             == permission::write);
 }
@@ -142,7 +141,8 @@ CAF_TEST(an event that was kept is neither told nor counted twice) {
   CAF_CHECK_EQUAL(view("child").turns, 1u);
 }
 
-CAF_TEST(an event that could not be saved is not confirmed when it comes again) {
+CAF_TEST(
+  an event that could not be saved is not confirmed when it comes again) {
   begin();
   auto [mother, child] = lender_and_borrower();
   processes.end_turn(child);

@@ -109,7 +109,8 @@ CAF_TEST(C4 what was read is not read again after a restart) {
             == std::vector<std::string>{"two"});
 }
 
-CAF_TEST(C4 a read whose place cannot be kept gives nothing and can be repeated) {
+CAF_TEST(
+  C4 a read whose place cannot be kept gives nothing and can be repeated) {
   begin();
   auto id = spawned("a", "w:/a");
   outputs[id] = {"one", "two"};
@@ -348,8 +349,9 @@ CAF_TEST(S3 a rule that is not recursive lends nothing that reaches further) {
   order.delegation.allow = rules("w1:/work");
   spawned(order);
   for (auto* wanted : {"w1:/work/child", "w:/work"})
-    CAF_CHECK_EQUAL(refusal(spawn(order_of("child", wanted), {}, "mother")).code,
-                    errc::not_allowed);
+    CAF_CHECK_EQUAL(
+      refusal(spawn(order_of("child", wanted), {}, "mother")).code,
+      errc::not_allowed);
 }
 
 CAF_TEST(S4 what the lender has not is refused and changes nothing) {
@@ -496,9 +498,7 @@ CAF_TEST(a repeat of a spawn that a crash undid does not get the dying pod) {
 
 CAF_TEST(a pod that does not take its task lives and that is said) {
   begin();
-  processes.on_start = [this](fake_pod& x) {
-    x.is_busy = true;
-  };
+  processes.on_start = [this](fake_pod& x) { x.is_busy = true; };
   auto t = spawn(order_of("a", "w:/a", "task"));
   run();
   CAF_CHECK_EQUAL(refusal(t).code, errc::busy);

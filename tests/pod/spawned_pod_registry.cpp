@@ -9,9 +9,9 @@
 #include "tests/support/suite.hpp"
 
 #include "actors/persistence/persistence.hpp"
+
 #include <caf/scheduler/test_coordinator.hpp>
 #include <fmt/format.h>
-#include <caf/scheduler/test_coordinator.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -150,9 +150,9 @@ struct fixture {
       });
     storage = system->spawn(persistence, *opened, sink);
     all.persistence = storage;
-    registry = system->spawn(
-      spawned_pod_registry, std::make_shared<const pod_parts>(std::move(all)),
-      sink);
+    registry
+      = system->spawn(spawned_pod_registry,
+                      std::make_shared<const pod_parts>(std::move(all)), sink);
     run();
   }
 
@@ -302,16 +302,16 @@ CAF_TEST(a pod is started by confine with its scope and its variables) {
   order.environment = {"KEY=value"};
   auto x = pod_process(settings, "a.00000001", order);
   CAF_CHECK_EQUAL(x.program, "/bin/muster");
-  CAF_CHECK((x.arguments
-             == std::vector<std::string>{
-               "confine", "--sandbox", "required", "--own",
-               "/state/pods/run/a.00000001", "--cwd", "/work", "--allow",
-               "w:/work", "--allow", "r1:/other", "--", "/bin/prog",
-               "--flag"}));
+  CAF_CHECK(
+    (x.arguments
+     == std::vector<std::string>{"confine", "--sandbox", "required", "--own",
+                                 "/state/pods/run/a.00000001", "--cwd", "/work",
+                                 "--allow", "w:/work", "--allow", "r1:/other",
+                                 "--", "/bin/prog", "--flag"}));
   CAF_CHECK(has(x.environment, "MUSTER_POD_ID=a.00000001"));
   CAF_CHECK(has(x.environment, "MUSTER_POD_NAME=a"));
-  CAF_CHECK(has(x.environment,
-                "MUSTER_POD_SOCKET=/state/pods/run/a.00000001/sock"));
+  CAF_CHECK(
+    has(x.environment, "MUSTER_POD_SOCKET=/state/pods/run/a.00000001/sock"));
   CAF_CHECK(has(x.environment, "HOME=/state/pods/run/a.00000001"));
   CAF_CHECK(has(x.environment, "KEY=value"));
   // The task of one that listens comes over its socket.
@@ -324,8 +324,8 @@ CAF_TEST(a pod is started by confine with its scope and its variables) {
   order.command.clear();
   x = pod_process(settings, "a.00000001", order);
   CAF_CHECK(has(x.environment, "MUSTER_POD_TASK=task"));
-  CAF_CHECK(!has(x.environment,
-                 "MUSTER_POD_SOCKET=/state/pods/run/a.00000001/sock"));
+  CAF_CHECK(
+    !has(x.environment, "MUSTER_POD_SOCKET=/state/pods/run/a.00000001/sock"));
   CAF_CHECK_EQUAL(x.arguments.back(), "pod-agent");
 }
 
@@ -353,11 +353,11 @@ CAF_TEST(orders that cannot be carried out are refused and say why) {
   CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
   CAF_CHECK_EQUAL(refused(order_of("a", "w:/missing")), errc::not_found);
   CAF_CHECK_EQUAL(refused(order_of("a", "w:/work", "\xFF")), errc::not_utf8);
-  for (auto& [cwd, why] : std::map<std::string, errc>{
-         {"work", errc::invalid_argument},
-         {"/missing", errc::not_found},
-         {"/work/file", errc::invalid_argument},
-         {"/other", errc::not_allowed}}) {
+  for (auto& [cwd, why] :
+       std::map<std::string, errc>{{"work", errc::invalid_argument},
+                                   {"/missing", errc::not_found},
+                                   {"/work/file", errc::invalid_argument},
+                                   {"/other", errc::not_allowed}}) {
     order = order_of("a", "w:/work");
     order.cwd = cwd;
     CAF_CHECK_EQUAL(refused(order), why);
@@ -399,9 +399,9 @@ CAF_TEST(a pod is spawned listed spoken to read and stopped) {
     pod_atom::value, scopes_atom::value, std::string{"/link"}));
   CAF_CHECK(std::any_of(holders.begin(), holders.end(),
                         [](auto& holder) { return holder.name == "a"; }));
-  CAF_CHECK_EQUAL(value(ask<scope_listing>(pod_atom::value, scopes_atom::value))
-                    .loans.size(),
-                  1u);
+  CAF_CHECK_EQUAL(
+    value(ask<scope_listing>(pod_atom::value, scopes_atom::value)).loans.size(),
+    1u);
   CAF_CHECK(value(stop("a")).reclaimed == rules("w:/work"));
   CAF_CHECK_EQUAL(pods->running(), 0u);
   CAF_CHECK(value(list()).empty());
@@ -456,12 +456,14 @@ CAF_TEST(the mirror has the fields of the older document) {
   auto id = spawned(order_of("a", "w:/work,r1:/other"));
   auto x = json::parse(*disk.contents("/state/pods/spawned_pods.json"));
   CAF_CHECK_EQUAL(
-    x, json::parse(R"([{"pod_name":"a","callback_address":"","socket_path":)"
-                   "\"/state/pods/run/"
-                   + id + R"(/sock","scope_delegated":[)"
-                   R"({"target":"/work","permission":"write","recursive":true},)"
-                   R"({"target":"/other","permission":"read",)"
-                   R"("recursive":false}]}])"));
+    x,
+    json::parse(R"([{"pod_name":"a","callback_address":"","socket_path":)"
+                "\"/state/pods/run/"
+                + id
+                + R"(/sock","scope_delegated":[)"
+                  R"({"target":"/work","permission":"write","recursive":true},)"
+                  R"({"target":"/other","permission":"read",)"
+                  R"("recursive":false}]}])"));
 }
 
 CAF_TEST(a mirror that cannot be written is no failure) {

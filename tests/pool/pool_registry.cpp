@@ -205,8 +205,8 @@ CAF_TEST(C06 N12 N19 a worker that ends is in no list and its socket is gone) {
   run();
   CAF_CHECK(listed().empty());
   CAF_CHECK(document()["sessions"].empty());
-  CAF_CHECK_EQUAL(
-    removed, std::vector<std::string>{"/state/pool/sockets/" + lease.sid + ".sock"});
+  CAF_CHECK_EQUAL(removed, std::vector<std::string>{"/state/pool/sockets/"
+                                                    + lease.sid + ".sock"});
 }
 
 CAF_TEST(N12 every way out takes the entry and the socket along) {
