@@ -23,6 +23,9 @@ struct group {
 /// Sessions in workers next to those in the node, and the roll of many workers.
 [[nodiscard]] group pool(const options& how);
 
+/// What may be lent among many, and how soon a pod is ready.
+[[nodiscard]] group pods(const options& how);
+
 /// How quickly recorded answers are replayed.
 [[nodiscard]] group replay(const options& how);
 
