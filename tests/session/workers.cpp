@@ -444,6 +444,27 @@ CAF_TEST(
   check_whole(other);
 }
 
+CAF_TEST(a worker rests in a pause only once that is on disk) {
+  auto id = paused(three_questions);
+  auto sid = worker();
+  auto seq = workers->standing(sid).seq;
+  std::ignore = send<feed_reply>(
+    feed_atom::value, id,
+    std::vector<muster::answer>{{"q-0", "answer to q-0", std::nullopt}},
+    feed_mode::next_event, std::string{once});
+  auto rests = [&] {
+    auto standing = workers->standing(sid);
+    return standing.at_rest && standing.seq > seq;
+  };
+  for (int i = 0; i < 10'000 && !rests(); ++i)
+    run(1);
+  CAF_REQUIRE(rests());
+  cut_power();
+  require_start();
+  CAF_CHECK_EQUAL(show(id)->queries.at(0).id, "q-1");
+  check_whole(id);
+}
+
 CAF_TEST(when everything dies at once the session is replayed) {
   auto id = paused(three_questions);
   CAF_CHECK(feed(id, "q-0", "answer to q-0"));
