@@ -405,8 +405,7 @@ void pod_table::stop_now(pod::ticket from, const std::string& by,
     // Whoever says so has looked after its process.
     pod_stop_reply reply{name, {}, "its record was damaged"};
     if (auto released = scopes_.release(name))
-      for (auto& loan : released->returned)
-        reply.reclaimed.push_back(loan.rule);
+      reply.reclaimed = std::move(released->ended.own.allow);
     broken_pods_.erase(damaged);
     dirty_ = true;
     answer_when_saved(from, pod::reply_stop{from, std::move(reply)});

@@ -326,8 +326,7 @@ void pod_table::drop(entry& gone) {
   names_.erase(name);
   dirty_ = true;
   if (auto released = scopes_.release(name))
-    for (auto& loan : released->returned)
-      old.reclaimed.push_back(loan.rule);
+    old.reclaimed = std::move(released->ended.own.allow);
   pod_stop_reply reply{name, old.reclaimed, why.message};
   for (auto to : std::exchange(e.stoppers, {}))
     answer_when_saved(to, pod::reply_stop{to, reply});
