@@ -29,7 +29,7 @@ constexpr const char* variable = "MUSTER_TEST_DESCENDANT";
 
 struct fixture {
   /// Nobody else has it.
-  std::string value = fmt::format("{}.{}", ::getpid(), ++count);
+  std::string value = fmt::format("{}.{}=", ::getpid(), ++count);
   std::vector<started_process> children;
 
   static inline int count = 0;
@@ -95,6 +95,7 @@ CAF_TEST(a process is found by the variable that it was started with) {
 CAF_TEST(neither another value nor a longer name is the same) {
   start("exec sleep 600", {fmt::format("{}={}0", variable, value)});
   start("exec sleep 600", {fmt::format("{}X={}", variable, value)});
+  start("exec sleep 600", {fmt::format("{}X{}", variable, value)});
   start("exec sleep 600", {fmt::format("X{}={}", variable, value)});
   start("exec sleep 600", {fmt::format("A={}", entry())});
   auto who = start("exec sleep 600", {entry()});
