@@ -90,6 +90,7 @@ int run(int argc, char** argv) {
   add_state_commands(app, context);
   add_pool_commands(app, context);
   add_pod_commands(app, context);
+  add_recovery_commands(app, context);
   add_status_commands(app, context);
   add_config_commands(app, context);
   add_tls_commands(app, context);

@@ -27,6 +27,7 @@ set(public_headers
   messages/session.hpp
   messages/pod.hpp
   messages/pool.hpp
+  messages/recovery.hpp
   messages/strategy.hpp)
 
 install(TARGETS muster)

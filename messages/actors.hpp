@@ -8,6 +8,7 @@
 #include "messages/pod.hpp"
 #include "messages/pool.hpp"
 #include "messages/receipt.hpp"
+#include "messages/recovery.hpp"
 #include "messages/session.hpp"
 
 #include <caf/all.hpp>
@@ -40,6 +41,40 @@ using reporting_actor = caf::typed_actor<
 using ticking_actor = caf::typed_actor<
   // Do what is due now; answer how much that was. Once at a time.
   caf::replies_to<collect_atom>::with<std::uint64_t>>;
+
+/// Whoever knows of processes that could hang.
+using probing_actor = caf::typed_actor<
+  // Ask those that it is time for whether they are there; answer how many were
+  // asked. Once at a time.
+  caf::replies_to<probe_atom>::with<std::uint64_t>>;
+
+/// Whoever puts back what died: a handler of the recovery registry.
+using recovery_handler_actor = caf::typed_actor<
+  // Put back what can be, in the pass of that number, first, but no more slots
+  // than that, second; answer which came back since the last answer.
+  caf::replies_to<recover_atom, std::uint64_t,
+                  std::uint64_t>::with<std::vector<std::uint8_t>>>;
+
+/// Whoever is told what happens to the occupants of slots.
+using slot_watcher_actor
+  = caf::typed_actor<caf::reacts_to<slot_atom, slot_event>>;
+
+/// Whoever keeps processes that occupy slots.
+using slot_keeper_actor = caf::typed_actor<
+  // Starts an occupant; answers once it is ready. A repeat gives the same one.
+  // The order is for a pod; a worker needs none.
+  caf::replies_to<slot_atom, spawn_atom, slot_id,
+                  pod_order>::with<slot_occupant>,
+  // Gives an occupant that lives. `not_found` means that there is none, nor
+  // will there be, unless it is asked for.
+  caf::replies_to<slot_atom, find_atom, slot_id>::with<slot_occupant>,
+  // Answers once no occupant of that id lives, nor will.
+  caf::replies_to<slot_atom, stop_atom, slot_id>::with<caf::ok_atom>,
+  // Lists the occupants of a group, given by its id.
+  caf::replies_to<slot_atom, list_atom,
+                  std::string>::with<std::vector<slot_occupant>>,
+  // Tell that one what happens to occupants from now on, and nobody else.
+  caf::reacts_to<slot_atom, watch_atom, slot_watcher_actor>>;
 
 /// Whoever watches a session. A client runs one and hands it to `observe`.
 using observer_actor = caf::typed_actor<
@@ -153,15 +188,44 @@ using pod_verbs = caf::typed_actor<
   caf::replies_to<pod_atom, scopes_atom,
                   std::string>::with<std::vector<scope_holder>>>;
 
+/// The verbs for groups of slots, and for those who put back what died.
+using recovery_verbs = caf::typed_actor<
+  // Makes a group; answers once it is on disk. Its slots are filled in the
+  // passes that follow. The text is the id of the request.
+  caf::replies_to<group_atom, create_atom, slot_group_definition,
+                  std::string>::with<slot_group_view>,
+  // Lists the groups by name.
+  caf::replies_to<group_atom, list_atom>::with<std::vector<slot_group_view>>,
+  // Gives the group of that name.
+  caf::replies_to<group_atom, show_atom, std::string>::with<slot_group_view>,
+  // Lets a group have that many slots; answers once that is on disk.
+  caf::replies_to<group_atom, scale_atom, std::string,
+                  std::uint8_t>::with<slot_group_view>,
+  // Forgets the failures of a group: what has to wait does not any longer.
+  caf::replies_to<group_atom, reset_atom, std::string>::with<slot_group_view>,
+  // Stops all that is in a group, and deletes it; answers once it is gone.
+  caf::replies_to<group_atom, delete_atom, std::string>::with<caf::ok_atom>,
+  // Lists the handlers in the order of their registrations.
+  caf::replies_to<recovery_atom, list_atom>::with<std::vector<handler_view>>,
+  // Begins a pass, unless one is running; answers with its result.
+  caf::replies_to<recovery_atom, run_atom>::with<recovery_pass>,
+  // Adds a handler behind all others; answers how many there are now. It is
+  // dropped when its process goes, and may register again.
+  caf::replies_to<recovery_atom, register_atom, handler_definition,
+                  recovery_handler_actor>::with<std::uint64_t>,
+  // Takes the handler of that name out; answers how many there are now.
+  caf::replies_to<recovery_atom, remove_atom,
+                  std::string>::with<std::uint64_t>>;
+
 // -- the actors ---------------------------------------------------------------
 
 /// The NODE: the one published handle, the front door of all clients.
-using node_actor
-  = greeting_actor::extend_with<session_verbs>::extend_with<state_verbs>::
-    extend_with<pool_verbs>::extend_with<pod_verbs>::extend<
-      // How the node and each of its parts are doing, as JSON. Answered at once
-      // from what the parts said last.
-      caf::replies_to<status_atom>::with<std::string>>;
+using node_actor = greeting_actor::extend_with<session_verbs>::extend_with<
+  state_verbs>::extend_with<pool_verbs>::extend_with<pod_verbs>::
+  extend_with<recovery_verbs>::extend<
+    // How the node and each of its parts are doing, as JSON. Answered at once
+    // from what the parts said last.
+    caf::replies_to<status_atom>::with<std::string>>;
 
 /// Where the parts of a node say how they are doing.
 using status_sink_actor = caf::typed_actor<
@@ -194,6 +258,8 @@ using persistence_actor = state_verbs::extend_with<reporting_actor>::extend<
   caf::replies_to<save_atom, std::string, std::string>::with<caf::ok_atom>,
   // Gives a JSON document; empty if there is none.
   caf::replies_to<read_atom, std::string>::with<std::string>,
+  // Lists the paths of the JSON documents in a folder, sorted.
+  caf::replies_to<list_atom, std::string>::with<std::vector<std::string>>,
   // Deletes a JSON document.
   caf::replies_to<remove_atom, std::string>::with<caf::ok_atom>,
   // Gives the kept result of a request that was executed; empty if it was not.
@@ -213,14 +279,17 @@ using session_registry_actor = session_verbs::extend_with<reporting_actor>::
 /// The POOL REGISTRY: knows the worker processes, finds them again after a
 /// restart of the node, and starts and stops them. What it answers about them
 /// is on disk. A broken `registry.json` is the answer to all of its requests.
-using pool_registry_actor = pool_verbs::extend_with<reporting_actor>::
-  extend_with<ticking_actor>::extend<
+using pool_registry_actor = pool_verbs::extend_with<
+  reporting_actor>::extend_with<ticking_actor>::extend_with<probing_actor>::
+  extend_with<slot_keeper_actor>::extend<
     // Gives a session, by its whole id, a worker: the one that has it, if that
     // stands at rest behind the event of that number; otherwise one that waits,
     // or a new one, and what had the session before is gone by then.
     caf::replies_to<take_atom, std::string, std::uint64_t>::with<worker_lease>,
     // Ends the worker, first, or if that is empty any, of the session, second.
     caf::reacts_to<release_atom, std::string, std::string>,
+    // Ends a worker that has failed the session, second: why.
+    caf::reacts_to<release_atom, std::string, std::string, failure>,
     // Takes no new work. Workers live on, but for those that nobody could find
     // again.
     caf::replies_to<stop_atom>::with<caf::ok_atom>>;
@@ -230,10 +299,32 @@ using pool_registry_actor = pool_verbs::extend_with<reporting_actor>::
 /// answers about them is on disk. A broken `pods.json` is the answer to all of
 /// its requests.
 using spawned_pod_registry_actor
-  = pod_verbs::extend_with<reporting_actor>::extend_with<ticking_actor>::extend<
-    // Takes no new work. Pods live on, but for those that nobody could find
-    // again.
+  = pod_verbs::extend_with<reporting_actor>::extend_with<ticking_actor>::
+    extend_with<probing_actor>::extend_with<slot_keeper_actor>::extend<
+      // Takes no new work. Pods live on, but for those that nobody could find
+      // again.
+      caf::replies_to<stop_atom>::with<caf::ok_atom>>;
+
+/// The RECOVERY REGISTRY: knows who puts back what died, and asks them all in
+/// its share of a tick, and sooner if something has died. Knows the groups,
+/// which are among them.
+using recovery_registry_actor = recovery_verbs::extend_with<reporting_actor>::
+  extend_with<ticking_actor>::extend_with<slot_watcher_actor>::extend<
+    // Starts nothing any more. What occupies slots lives on.
     caf::replies_to<stop_atom>::with<caf::ok_atom>>;
+
+/// A SLOT GROUP. Its handle never leaves the node; the registry passes on what
+/// clients ask, without the name.
+using slot_group_actor
+  = recovery_handler_actor::extend_with<slot_watcher_actor>::extend<
+    caf::replies_to<group_atom, show_atom>::with<slot_group_view>,
+    caf::replies_to<group_atom, scale_atom,
+                    std::uint8_t>::with<slot_group_view>,
+    caf::replies_to<group_atom, reset_atom>::with<slot_group_view>,
+    // Stops all that is in it, and deletes it; then the actor ends.
+    caf::replies_to<group_atom, delete_atom>::with<caf::ok_atom>,
+    // Starts and stops nothing any more.
+    caf::reacts_to<stop_atom>>;
 
 /// A SESSION. Its handle never leaves the node; the registry passes on what
 /// clients ask, without the id.

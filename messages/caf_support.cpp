@@ -74,6 +74,21 @@ void add_message_types(caf::actor_system_config& config) {
     .add_message_type<scope_listing>("muster::scope_listing")
     .add_message_type<std::vector<scope_holder>>(
       "std::vector<muster::scope_holder>")
+    .add_message_type<slot_group_definition>("muster::slot_group_definition")
+    .add_message_type<slot_group_view>("muster::slot_group_view")
+    .add_message_type<std::vector<slot_group_view>>(
+      "std::vector<muster::slot_group_view>")
+    .add_message_type<handler_definition>("muster::handler_definition")
+    .add_message_type<std::vector<handler_view>>(
+      "std::vector<muster::handler_view>")
+    .add_message_type<recovery_pass>("muster::recovery_pass")
+    .add_message_type<recovery_handler_actor>("muster::recovery_handler_actor")
+    .add_message_type<std::vector<std::uint8_t>>("std::vector<uint8_t>")
+    .add_message_type<slot_id>("muster::slot_id")
+    .add_message_type<slot_occupant>("muster::slot_occupant")
+    .add_message_type<std::vector<slot_occupant>>(
+      "std::vector<muster::slot_occupant>")
+    .add_message_type<slot_event>("muster::slot_event")
     .add_message_type<commit_request>("muster::commit_request")
     .add_message_type<commit_ack>("muster::commit_ack")
     .add_message_type<receipt>("muster::receipt")

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view session_mark = "s-";
 constexpr std::string_view worker_mark = "p-";
+constexpr std::string_view group_mark = "g-";
 constexpr std::string_view query_mark = "q-";
 
 /// Hexadecimal digits of the random part.
@@ -38,6 +39,10 @@ std::string make_session_id(std::int64_t now_ms, const random_bits& random) {
 
 std::string make_worker_id(std::int64_t now_ms, const random_bits& random) {
   return make_id(worker_mark, now_ms, random);
+}
+
+std::string make_group_id(std::int64_t now_ms, const random_bits& random) {
+  return make_id(group_mark, now_ms, random);
 }
 
 bool is_session_id(std::string_view text) {

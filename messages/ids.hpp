@@ -25,6 +25,12 @@ using random_bits = std::array<std::uint64_t, 2>;
 [[nodiscard]] std::string make_worker_id(std::int64_t now_ms,
                                          const random_bits& random);
 
+/// Makes the id of a new group of slots, `g-<ms since epoch>-<128 random
+/// bits>`, both parts in hexadecimal.
+/// @param now_ms wall clock in milliseconds since the epoch.
+[[nodiscard]] std::string make_group_id(std::int64_t now_ms,
+                                        const random_bits& random);
+
 /// Whether `text` has the form of a whole session id. Says nothing about
 /// whether such a session exists.
 [[nodiscard]] bool is_session_id(std::string_view text);

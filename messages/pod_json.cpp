@@ -68,6 +68,17 @@ json to_json(const std::vector<scope_holder>& holders) {
   return {{"holders", std::move(list)}};
 }
 
+json to_json(const pod_order& x) {
+  return {{"name", x.name},
+          {"task", x.task},
+          {"scope", rules_json(x.scope)},
+          {"delegation", scope_json(x.delegation)},
+          {"cwd", x.cwd},
+          {"command", x.command},
+          {"class", to_string(x.kind)},
+          {"sandbox", to_string(x.sandbox)}};
+}
+
 expected<pod_order> pod_order_from(const json& value) {
   if (!value.is_object())
     return fail(errc::invalid_argument,

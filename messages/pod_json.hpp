@@ -30,6 +30,9 @@ namespace muster {
 /// `{"holders":[{"name","permission","rule","lender"}]}`.
 [[nodiscard]] json to_json(const std::vector<scope_holder>& holders);
 
+/// What `pod_order_from` reads.
+[[nodiscard]] json to_json(const pod_order& x);
+
 /// Reads what a pod wants of a pod: `{"name","task","scope":[...],
 /// "delegation":{"allow":[...]},"cwd","command":[...],"class","sandbox"}`. All
 /// but `name` and `scope` may be missing.

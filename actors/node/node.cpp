@@ -94,10 +94,26 @@ void start_parts(node_pointer self,
   st.sessions = self->spawn<caf::monitored>(
     session_registry, make_session_context(parts, st.persistence, st.pool),
     sink);
-  std::vector<tick_step> steps{
-    {"pool", st.pool}, {"pods", st.pods}, {"sessions", st.sessions}};
-  std::vector<reporting_actor> reporters{st.pool, st.pods, st.sessions,
-                                         st.persistence};
+  auto recovery = std::make_shared<recovery_parts>(parts->recovery);
+  recovery->settings = parts->settings.recovery;
+  recovery->persistence = st.persistence;
+  recovery->workers = st.pool;
+  recovery->pods = st.pods;
+  st.recovery = self->spawn<caf::monitored>(
+    recovery_registry,
+    std::shared_ptr<const recovery_parts>{std::move(recovery)}, sink);
+  std::vector<probe> all{{"pool", st.pool}, {"pods", st.pods}};
+  st.probes = self->spawn<caf::monitored>(probes, all, sink);
+  st.on_tick = parts->on_tick;
+  // Who hangs is known before it is put back what died, and that is done before
+  // it is looked what is left over.
+  std::vector<tick_step> steps{{"probes", st.probes},
+                               {"recovery", st.recovery},
+                               {"pool", st.pool},
+                               {"pods", st.pods},
+                               {"sessions", st.sessions}};
+  std::vector<reporting_actor> reporters{
+    st.probes, st.recovery, st.pool, st.pods, st.sessions, st.persistence};
   st.tick = self->spawn<caf::monitored>(
     tick, parts->settings.tick, parts->env.steady_ns, steps, reporters, sink);
 }
@@ -107,6 +123,8 @@ void start_parts(node_pointer self,
 void finish_stop(node_pointer self) {
   // What has answered a client is held by the framework, so that it does not
   // end by itself when nobody else knows it.
+  self->send_exit(self->state.probes, caf::exit_reason::user_shutdown);
+  self->send_exit(self->state.recovery, caf::exit_reason::user_shutdown);
   self->send_exit(self->state.sessions, caf::exit_reason::user_shutdown);
   self->send_exit(self->state.pool, caf::exit_reason::user_shutdown);
   self->send_exit(self->state.pods, caf::exit_reason::user_shutdown);
@@ -115,8 +133,8 @@ void finish_stop(node_pointer self) {
   self->quit(caf::exit_reason::user_shutdown);
 }
 
-/// The order: no new work, no ticks, the sessions, the pool, the pods, the disk
-/// last.
+/// The order: no new work, no ticks, nothing is put back any more, the
+/// sessions, the pool, the pods, the disk last.
 void begin_stop(node_pointer self) {
   auto& st = self->state;
   if (std::exchange(st.stopping, true))
@@ -144,14 +162,21 @@ void begin_stop(node_pointer self) {
       .then([=](caf::ok_atom) { let_pods_go(); },
             [=](const caf::error&) { let_pods_go(); });
   };
-  self->request(st.sessions, caf::infinite, stop_atom::value)
-    .then([=](caf::ok_atom) { let_workers_go(); },
-          [=](const caf::error&) { let_workers_go(); });
+  auto stop_sessions = [=] {
+    self->request(self->state.sessions, caf::infinite, stop_atom::value)
+      .then([=](caf::ok_atom) { let_workers_go(); },
+            [=](const caf::error&) { let_workers_go(); });
+  };
+  self->request(st.recovery, caf::infinite, stop_atom::value)
+    .then([=](caf::ok_atom) { stop_sessions(); },
+          [=](const caf::error&) { stop_sessions(); });
 }
 
 void stop_parts(node_pointer self, const caf::error& reason) {
   auto& st = self->state;
   self->send_exit(st.tick, reason);
+  self->send_exit(st.probes, reason);
+  self->send_exit(st.recovery, reason);
   self->send_exit(st.sessions, reason);
   self->send_exit(st.pool, reason);
   self->send_exit(st.pods, reason);
@@ -258,6 +283,8 @@ caf::result<T> pass_on_once(node_pointer self, const Part& part,
                             std::string& request_id, Ts&&... request) {
   if (auto refused = check_request_id(request_id))
     return to_caf(*refused);
+  if (auto refused = refuse_slot_request(request_id))
+    return to_caf(*refused);
   return pass_on<T>(self, part, std::forward<Ts>(request)...,
                     std::move(request_id));
 }
@@ -297,7 +324,8 @@ node_impl::behavior_type node(node_pointer self,
   st.settings = parts->settings;
   st.env = parts->env;
   st.began_ns = st.env.steady_ns();
-  for (auto* part : {"pods", "pool", "sessions", "storage", "tick"})
+  for (auto* part :
+       {"pods", "pool", "probes", "recovery", "sessions", "storage", "tick"})
     st.reports[part] = {"{}", st.began_ns};
   self->set_down_handler([=](const caf::down_msg& x) { on_down(self, x); });
   self->set_exit_handler([=](const caf::exit_msg& x) {
@@ -456,6 +484,49 @@ node_impl::behavior_type node(node_pointer self,
       return pass_on<std::vector<scope_holder>>(self, self->state.pods, family,
                                                 verb, std::move(path));
     },
+    // -- recovery -------------------------------------------------------------
+    [=](group_atom family, create_atom verb, slot_group_definition& what,
+        std::string& request_id) {
+      return pass_on_once<slot_group_view>(
+        self, self->state.recovery, request_id, family, verb, std::move(what));
+    },
+    [=](group_atom family, list_atom verb) {
+      return pass_on<std::vector<slot_group_view>>(self, self->state.recovery,
+                                                   family, verb);
+    },
+    [=](group_atom family, show_atom verb, std::string& name) {
+      return pass_on<slot_group_view>(self, self->state.recovery, family, verb,
+                                      std::move(name));
+    },
+    [=](group_atom family, scale_atom verb, std::string& name,
+        std::uint8_t slots) {
+      return pass_on<slot_group_view>(self, self->state.recovery, family, verb,
+                                      std::move(name), slots);
+    },
+    [=](group_atom family, reset_atom verb, std::string& name) {
+      return pass_on<slot_group_view>(self, self->state.recovery, family, verb,
+                                      std::move(name));
+    },
+    [=](group_atom family, delete_atom verb, std::string& name) {
+      return pass_on<caf::ok_atom>(self, self->state.recovery, family, verb,
+                                   std::move(name));
+    },
+    [=](recovery_atom family, list_atom verb) {
+      return pass_on<std::vector<handler_view>>(self, self->state.recovery,
+                                                family, verb);
+    },
+    [=](recovery_atom family, run_atom verb) {
+      return pass_on<recovery_pass>(self, self->state.recovery, family, verb);
+    },
+    [=](recovery_atom family, register_atom verb, handler_definition& what,
+        recovery_handler_actor& who) {
+      return pass_on<std::uint64_t>(self, self->state.recovery, family, verb,
+                                    std::move(what), std::move(who));
+    },
+    [=](recovery_atom family, remove_atom verb, std::string& name) {
+      return pass_on<std::uint64_t>(self, self->state.recovery, family, verb,
+                                    std::move(name));
+    },
     // -- the node -------------------------------------------------------------
     [=](hello_atom) { return to_json(greeting_of(self->state)); },
     // -- status ---------------------------------------------------------------
@@ -463,7 +534,10 @@ node_impl::behavior_type node(node_pointer self,
       return self->state.status();
     },
     [=](report_atom, const std::string& part, const std::string& counters) {
-      self->state.reports[part] = {counters, self->state.env.steady_ns()};
+      auto& now = self->state;
+      now.reports[part] = {counters, now.env.steady_ns()};
+      if (part == tick_state::name && now.on_tick)
+        now.on_tick();
     },
     // -- the process ----------------------------------------------------------
     [=](stop_atom) -> caf::result<caf::ok_atom> {

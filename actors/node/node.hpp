@@ -7,9 +7,12 @@
 #include "actors/pod/spawned_pod_registry.hpp"
 #include "actors/pool/pool_registry.hpp"
 #include "actors/process/environment.hpp"
+#include "actors/recovery/recovery_registry.hpp"
+#include "actors/tick/probes.hpp"
 
 #include "messages/actors.hpp"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -28,6 +31,10 @@ struct node_parts {
   pool_parts pool;
   /// The same for pods.
   pod_parts pods;
+  /// The same for groups of slots.
+  recovery_parts recovery;
+  /// Called at the end of each tick, if set.
+  std::function<void()> on_tick;
   /// Whether the persistence actor has a thread of its own. Not under a test's
   /// scheduler, which would not see it.
   bool detached = true;
@@ -75,8 +82,11 @@ struct node_state {
   persistence_actor persistence;
   pool_registry_actor pool;
   spawned_pod_registry_actor pods;
+  recovery_registry_actor recovery;
   session_registry_actor sessions;
+  probes_actor probes;
   tick_actor tick;
+  std::function<void()> on_tick;
 
   /// Set once the node stops: clients are refused from then on.
   bool stopping = false;

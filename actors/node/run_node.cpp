@@ -133,6 +133,7 @@ expected<void> make_ports(node_parts& parts, node_settings& settings,
   parts.pods = system_pod_parts(settings.pods);
   parts.pods.processes = std::move(*pods);
   parts.pods.sockets = std::make_shared<system_sockets>(*loop);
+  parts.recovery = system_recovery_parts();
   return {};
 }
 
@@ -231,6 +232,21 @@ void notify_of_end(node_end end) {
     sd_notify(0, "STOPPING=1");
 }
 
+/// What is done at the end of each tick, so that the service manager knows that
+/// the node does not hang.
+/// @returns nothing if it does not want to know.
+std::function<void()> keep_watchdog_calm(std::chrono::milliseconds interval) {
+  std::uint64_t limit_us = 0;
+  if (sd_watchdog_enabled(0, &limit_us) <= 0)
+    return {};
+  auto limit = std::chrono::milliseconds(limit_us / 1'000);
+  if (2 * interval > limit)
+    spdlog::warn("the service manager gives the node {} ms, and a tick comes "
+                 "every {}: set WatchdogSec to more, or tick.interval to less",
+                 limit.count(), interval.count());
+  return [] { sd_notify(0, "WATCHDOG=1"); };
+}
+
 /// What a signal does: the first stops the node in order, the next at once.
 /// @param patience what the ordered stop may take.
 /// @param end is set to what is to be done behind the stop.
@@ -288,6 +304,7 @@ expected<node_end> run_node(node_settings settings,
   if (auto removed = (*disk)->documents->remove(node_document); !removed)
     return tl::unexpected<failure>{removed.error()};
   parts->disk = std::move(*disk);
+  parts->on_tick = keep_watchdog_calm(settings.tick.interval);
   node_config config;
   caf::actor_system system{config};
   caf::scoped_actor self{system};

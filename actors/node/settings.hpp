@@ -5,6 +5,7 @@
 #include "actors/persistence/settings.hpp"
 #include "actors/pod/settings.hpp"
 #include "actors/pool/settings.hpp"
+#include "actors/recovery/settings.hpp"
 #include "actors/remote/settings.hpp"
 #include "actors/session/settings.hpp"
 #include "actors/strategy/settings.hpp"
@@ -28,6 +29,7 @@ struct node_settings {
   session_settings session;
   pool_settings pool;
   pod_settings pods;
+  recovery_settings recovery;
   strategy_settings strategy;
   tick_settings tick;
 };

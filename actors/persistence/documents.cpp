@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace muster {
 
 namespace {
@@ -77,6 +79,22 @@ expected<std::optional<std::string>> documents::read(const std::string& path) {
               fmt::format("'{}' is damaged: it is no JSON object; it was left "
                           "as it is, and '{}.broken' is a copy to repair",
                           full(path), full(path)));
+}
+
+expected<std::vector<std::string>> documents::list(const std::string& folder) {
+  auto all = disk_.list(directory_);
+  if (!all)
+    return all;
+  std::vector<std::string> out;
+  if (std::find(all->begin(), all->end(), folder) == all->end())
+    return out;
+  auto names = disk_.list(full(folder));
+  if (!names)
+    return names;
+  for (auto& name : *names)
+    if (name.ends_with(".json"))
+      out.push_back(folder + "/" + name);
+  return out;
 }
 
 expected<void> documents::remove(const std::string& path) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace muster {
 
@@ -33,6 +34,10 @@ public:
   /// `registry_corrupted`: it stays untouched, and a copy is made for repair.
   [[nodiscard]] expected<std::optional<std::string>>
   read(const std::string& path);
+
+  /// The paths of all documents in a folder, sorted; none if that is not there.
+  [[nodiscard]] expected<std::vector<std::string>>
+  list(const std::string& folder);
 
   [[nodiscard]] expected<void> remove(const std::string& path);
 

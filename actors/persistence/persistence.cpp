@@ -299,6 +299,10 @@ persistence_impl::behavior_type persistence(persistence_pointer self,
         return to_caf(text.error());
       return text->value_or(std::string{});
     },
+    [=](list_atom, const std::string& folder) {
+      flush(self);
+      return to_result(self->state.disk->documents->list(folder));
+    },
     [=](remove_atom, const std::string& path) {
       flush(self);
       return done(self->state.disk->documents->remove(path));

@@ -8,6 +8,7 @@
 #include "actors/process/socket_port.hpp"
 
 #include "messages/pod.hpp"
+#include "messages/recovery.hpp"
 
 #include <cstdint>
 #include <string>
@@ -107,6 +108,12 @@ struct send {
   to_pod what;
 };
 
+/// Count what has been heard of a pod; `probed` follows.
+struct probe {
+  std::string id;
+  connection_id connection = 0;
+};
+
 /// End a connection.
 struct hang_up {
   connection_id connection = 0;
@@ -125,6 +132,11 @@ struct ask {
 /// Say something to those who run the node.
 struct warn {
   std::string text;
+};
+
+/// Say what happened to a pod that occupies a slot.
+struct tell {
+  slot_event what;
 };
 
 struct reply_list {
@@ -162,6 +174,11 @@ struct reply_holders {
   std::vector<scope_holder> holders;
 };
 
+struct reply_slots {
+  ticket to = 0;
+  std::vector<slot_occupant> occupants;
+};
+
 struct reply_count {
   ticket to = 0;
   std::uint64_t count = 0;
@@ -177,12 +194,11 @@ struct reply_refusal {
   failure why;
 };
 
-using effect
-  = std::variant<save, keep_copy, remove_folder, read_output, start, adopt,
-                 look, find_started, send_signal, sweep, let_go, connect, send,
-                 hang_up, ask, warn, reply_list, reply_pod, reply_sent,
-                 reply_output, reply_stop, reply_scopes, reply_holders,
-                 reply_count, reply_stopped, reply_refusal>;
+using effect = std::variant<
+  save, keep_copy, remove_folder, read_output, start, adopt, look, find_started,
+  send_signal, sweep, let_go, connect, send, probe, hang_up, ask, warn, tell,
+  reply_list, reply_pod, reply_sent, reply_output, reply_stop, reply_scopes,
+  reply_holders, reply_slots, reply_count, reply_stopped, reply_refusal>;
 
 using effects = std::vector<effect>;
 

@@ -162,11 +162,7 @@ void pod_table::spawn_now(pod::ticket from, const std::string& by,
   if (request_id != once && known != names_.end()) {
     auto& e = pods_.at(known->second);
     if (e.record.request_id == request_id && lender_of(order.name) == by) {
-      // One that a restart of the node has undone is on its way out.
-      if (e.is_new || !e.record.was_ready)
-        e.spawners.push_back(from);
-      else
-        answer_when_saved(from, pod::reply_pod{from, view_of(e)});
+      answer_with(from, e);
       return;
     }
   }
@@ -179,6 +175,14 @@ void pod_table::spawn_now(pod::ticket from, const std::string& by,
     (*made)->spawners.push_back(from);
   else
     refuse(from, made.error());
+}
+
+void pod_table::answer_with(pod::ticket from, entry& e) {
+  // One that a restart of the node has undone is on its way out.
+  if (!e.record.was_ready)
+    e.spawners.push_back(from);
+  else
+    answer_when_saved(from, pod::reply_pod{from, view_of(e)});
 }
 
 expected<pod_table::entry*> pod_table::make(const std::string& by,
@@ -754,6 +758,7 @@ json pod_table::status() const {
            {"found", counters_.found},
            {"ended", counters_.ended},
            {"stopped", counters_.stopped},
+           {"hung", counters_.hung},
            {"saves", counters_.saves},
            {"failed_saves", counters_.failed_saves}};
   if (broken_)

@@ -8,6 +8,7 @@
 #include "actors/pod/settings.hpp"
 #include "actors/process/environment.hpp"
 #include "actors/process/process_port.hpp"
+#include "actors/process/watchdog.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -34,6 +35,8 @@ struct pod_counters {
   /// Pods that ended though nobody here wanted them to.
   std::uint64_t ended = 0;
   std::uint64_t stopped = 0;
+  /// How often one did not answer any more.
+  std::uint64_t hung = 0;
   std::uint64_t saves = 0;
   std::uint64_t failed_saves = 0;
 };
@@ -94,6 +97,26 @@ public:
   /// The share of a tick: tries again what failed.
   [[nodiscard]] pod::effects tick(pod::ticket from);
 
+  /// Asks those that it is time for whether they are there.
+  [[nodiscard]] pod::effects probe(pod::ticket from);
+
+  // -- slots of groups; each request is answered ------------------------------
+
+  /// Starts the pod of a slot, lent to by the operator, or gives the one that
+  /// was started for it and lives.
+  /// @param order its paths must be canonical.
+  [[nodiscard]] pod::effects spawn_slot(pod::ticket from, const slot_id& slot,
+                                        const pod_order& order);
+
+  [[nodiscard]] pod::effects find_slot(pod::ticket from, const slot_id& slot);
+
+  [[nodiscard]] pod::effects stop_slot(pod::ticket from, const slot_id& slot);
+
+  /// All pods that occupy slots of any group are in the answer.
+  [[nodiscard]] pod::effects list_slots(pod::ticket from);
+
+  // -- the end ----------------------------------------------------------------
+
   /// An ordered stop of the node: pods live on, but for those that nobody could
   /// find again.
   [[nodiscard]] pod::effects shut_down(pod::ticket from);
@@ -152,6 +175,10 @@ public:
                                     const failure& why);
 
   [[nodiscard]] pod::effects send_refused(const std::string& id);
+
+  /// @param frames that have come on the connection so far.
+  [[nodiscard]] pod::effects probed(const std::string& id, connection_id on,
+                                    std::uint64_t frames);
 
   // -- what the clock did -----------------------------------------------------
 
@@ -237,6 +264,8 @@ private:
     bool is_held = false;
     /// Whether it was not found again after a restart of the node.
     bool is_missing = false;
+    /// Whether it ends because somebody asked for that.
+    bool is_released = false;
     /// Whether it became its program.
     bool has_started = false;
     /// Whether who it is, is on disk.
@@ -249,9 +278,14 @@ private:
     /// 0 if there is none.
     connection_id connection = 0;
     std::uint64_t last_ping = 0;
+    watchdog pings;
     /// When it has had its time in its stage; 0 if that is endless.
     std::int64_t limit_ns = 0;
     std::int64_t start_limit_ns = 0;
+    /// When what it left behind should be gone.
+    std::int64_t sweep_limit_ns = 0;
+    /// Whether that was over, and it was not.
+    bool is_stuck = false;
     stop_ladder ladder{stop_patience{}};
     /// Why it ends, or how it did.
     std::optional<failure> why;
@@ -319,6 +353,12 @@ private:
   void stop_now(pod::ticket from, const std::string& by,
                 const std::string& name);
 
+  /// The pod that was started for a request, if it lives.
+  [[nodiscard]] entry* find_request(const std::string& request_id);
+
+  /// Gives a pod to those who wait for it, once it is ready.
+  void answer_with(pod::ticket from, entry& e);
+
   // -- coming to be -----------------------------------------------------------
 
   [[nodiscard]] expected<void> restore(pod_document document);
@@ -372,6 +412,14 @@ private:
 
   /// Whether whoever has lent to it can be told more of it.
   [[nodiscard]] bool has_room(const entry& e);
+
+  // -- watching ---------------------------------------------------------------
+
+  /// A live pod does not answer; it may do so again.
+  void become_unreachable(entry& e, failure why);
+
+  /// Says what happened to it, if it occupies a slot.
+  void tell(const entry& e, slot_change what, failure why);
 
   // -- ending -----------------------------------------------------------------
 

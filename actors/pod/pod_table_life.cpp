@@ -19,6 +19,9 @@ namespace {
 /// How soon a pod that starts is asked again whether it is there.
 constexpr std::chrono::milliseconds greet_again{20};
 
+/// How many pods that were not found again are named one by one.
+constexpr std::size_t max_named = 10;
+
 /// How soon it is looked again for what a pod left behind.
 constexpr std::chrono::milliseconds sweep_again{200};
 
@@ -82,7 +85,8 @@ void pod_table::advance(entry& e) {
     return;
   }
   move_to(e, stage::tasking);
-  begin_run(e, "task", e.order.task, 0);
+  auto x = env_.random();
+  begin_run(e, fmt::format("t-{:016x}{:016x}", x[0], x[1]), e.order.task, 0);
 }
 
 void pod_table::become_ready(entry& e) {
@@ -186,6 +190,8 @@ pod::effects pod_table::adopted(const std::string& id,
 void pod_table::found(entry& e) {
   if (e.at == stage::searching)
     ++counters_.found;
+  if (e.at == stage::unreachable)
+    tell(e, slot_change::healthy, {});
   move_to(e, stage::live);
   tell(e);
 }
@@ -231,6 +237,8 @@ pod::effects pod_table::ended(const std::string& id,
 
 void pod_table::begin_sweep(entry& e) {
   hang_up(e);
+  if (e.at != stage::sweeping)
+    e.sweep_limit_ns = after(settings_.stop.kill);
   move_to(e, stage::sweeping);
   drop_runs(e, "it has ended");
   if (e.record.who)
@@ -244,10 +252,25 @@ pod::effects pod_table::swept(const std::string& id,
   auto* e = find_live(id);
   if (!e || e->at != stage::sweeping)
     return take_effects();
-  if (is_clean && *is_clean)
+  if (is_clean && *is_clean) {
     drop(*e);
-  else
-    move_to(*e, stage::sweeping, after(sweep_again));
+    return take_effects();
+  }
+  move_to(*e, stage::sweeping, after(sweep_again));
+  if (env_.steady_ns() < e->sweep_limit_ns)
+    return take_effects();
+  // Its loans stay; whoever waits for them, or for it, is told why.
+  failure why{errc::timeout,
+              fmt::format("what pod '{}' left behind does not end: {}",
+                          e->record.name,
+                          is_clean ? "it hangs, though it was killed"
+                                   : is_clean.error().message)};
+  for (auto to : std::exchange(e->stoppers, {}))
+    refuse(to, why);
+  for (auto to : std::exchange(e->spawners, {}))
+    refuse(to, why);
+  if (e->record.was_ready && !std::exchange(e->is_stuck, true))
+    tell(*e, slot_change::unhealthy, std::move(why));
   return take_effects();
 }
 
@@ -258,6 +281,7 @@ void pod_table::begin_stop(entry& e, failure why, stop_patience patience) {
   }
   if (e.at == stage::sweeping || (e.at == stage::stopping && !e.reported))
     return;
+  e.is_released = !e.is_missing;
   e.why = std::move(why);
   e.reported.reset();
   e.refusal.reset();
@@ -331,19 +355,29 @@ void pod_table::drop(entry& gone) {
   for (auto to : std::exchange(e.stoppers, {}))
     answer_when_saved(to, pod::reply_stop{to, reply});
   auto spawners = std::exchange(e.spawners, {});
+  auto is_of_slot = is_slot_request(e.record.request_id);
   if (!e.record.was_ready) {
+    // Whoever looked for what a restart of the node has undone may know.
+    if (is_of_slot && !e.is_new)
+      why.code = errc::not_found;
     for (auto to : spawners)
       answer_when_saved(to, pod::reply_refusal{to, why});
     ++counters_.failed;
     next_.then.push_back(pod::remove_folder{e.record.id});
     return;
   }
+  tell(e, e.is_released ? slot_change::released : slot_change::ended, why);
   if (e.is_missing) {
     ++counters_.reclaimed;
     reclaimed_.push_back(name);
-    emit(pod::warn{fmt::format("pod '{}' was not found again: {}; what it was "
-                               "lent has come back",
-                               name, why.message)});
+    // A log that nobody reads could hold up the node.
+    if (reclaimed_.size() <= max_named)
+      emit(pod::warn{fmt::format("pod '{}' was not found again: {}; what it "
+                                 "was lent has come back",
+                                 name, why.message)});
+    else if (reclaimed_.size() == max_named + 1)
+      emit(pod::warn{"more pods were not found again; 'muster status' names "
+                     "all"});
   }
   if (auto lender = names_.find(old.lender); lender != names_.end()) {
     auto& to = pods_.at(lender->second);
@@ -357,8 +391,13 @@ void pod_table::drop(entry& gone) {
   old.ended_at = utc_text(env_.wall_ms());
   old.record = std::move(e.record);
   old.record.notices.clear();
-  for (auto to : spawners)
-    answer_when_saved(to, pod::reply_pod{to, view_of(old)});
+  for (auto to : spawners) {
+    pod::effect told = pod::reply_pod{to, view_of(old)};
+    // One that has gone occupies no slot.
+    if (is_of_slot)
+      told = pod::reply_refusal{to, why};
+    answer_when_saved(to, std::move(told));
+  }
   ended_.push_back(std::move(old));
   while (ended_.size() > settings_.max_ended) {
     next_.then.push_back(pod::remove_folder{ended_.front().record.id});
@@ -485,7 +524,7 @@ void pod_table::disconnect(entry& e, const failure& why) {
     case stage::tasking:
     case stage::live:
       drop_runs(e, why.message);
-      move_to(e, stage::unreachable);
+      become_unreachable(e, why);
       seek(e, after(settings_.probe_timeout));
       break;
     case stage::searching:
@@ -514,6 +553,7 @@ void pod_table::hang_up(entry& e) {
   e.is_greeted = false;
   e.is_behind = false;
   e.told = 0;
+  e.pings = {};
 }
 
 } // namespace muster

@@ -47,7 +47,10 @@ void pod_table::end_run(entry& e, const std::string& id,
   run_limits_.erase({run.limit_ns, e.record.id, id});
   e.runs.erase(i);
   if (run.from == 0) {
-    if (why)
+    // The pod of a slot does not remain: its group stops it.
+    if (why && is_slot_request(e.record.request_id))
+      e.task_failure = std::move(*why);
+    else if (why)
       e.task_failure = failure{
         why->code, fmt::format("{}; the pod remains registered and can be "
                                "inspected or stopped",
@@ -62,9 +65,11 @@ void pod_table::end_run(entry& e, const std::string& id,
 }
 
 void pod_table::drop_runs(entry& e, const std::string& why) {
+  // Not `connection_lost`: the connection of the client is another matter, and
+  // a client that took it for its own would repeat the text again and again.
   while (!e.runs.empty())
     end_run(e, std::string{e.runs.begin()->first},
-            failure{errc::connection_lost,
+            failure{errc::program_failed,
                     fmt::format("pod '{}' did not confirm that it begins: {}",
                                 e.record.name, why)},
             0);
@@ -83,6 +88,9 @@ pod::effects pod_table::heard(const std::string& id, connection_id on,
     disconnect(*e, what.error());
     return take_effects();
   }
+  // Whatever it says is a sign of life, on a connection that is its own.
+  if (e->at == stage::unreachable && e->is_greeted)
+    found(*e);
   std::visit(
     [&](auto& x) {
       using type = std::decay_t<decltype(x)>;

@@ -34,9 +34,9 @@ using path_resolver = std::function<expected<std::string>(const std::string&)>;
 /// `not_allowed` where the node may not look.
 [[nodiscard]] expected<std::string> real_path(const std::string& path);
 
-/// The place that a path means (spec/pods-and-scopes.md 4.2). Of one that does
-/// not exist, what does is resolved, and the rest is taken as it is written; a
-/// `..` in that rest could lead anywhere, and is refused.
+/// The place that a path means. Of one that does not exist, what does is
+/// resolved, and the rest is taken as it is written; a `..` in that rest could
+/// lead anywhere, and is refused.
 /// @returns `invalid_argument` for a relative path and for such a rest; what
 /// `resolve` fails with, but for `not_found`.
 [[nodiscard]] expected<std::string>

@@ -15,10 +15,10 @@ namespace muster {
 [[nodiscard]] bool matches(const scope_rule& rule, std::string_view path);
 
 /// Whether there is a path that both rules speak of, whatever they say
-/// (spec/pods-and-scopes.md 4.4).
+/// (docs/pods.md, "The rules, exactly").
 [[nodiscard]] bool overlap(const scope_rule& a, const scope_rule& b);
 
-/// Whether `rule` gives all that `inner` does (4.5).
+/// Whether `rule` gives all that `inner` does.
 [[nodiscard]] bool covers(const scope_rule& rule, const scope_rule& inner);
 
 /// Adds up what rules say of one path, in any order.
@@ -38,7 +38,7 @@ private:
   std::optional<permission> denied_;
 };
 
-/// What `x` permits on `path` (4.3); absent if nothing.
+/// What `x` permits on `path`; absent if nothing.
 [[nodiscard]] std::optional<permission> permission_of(const scope& x,
                                                       std::string_view path);
 
@@ -53,7 +53,7 @@ private:
 /// is denied.
 [[nodiscard]] bool grants(const scope& x, const scope_rule& rule);
 
-/// Whether somebody may lend `rule` (4.6).
+/// Whether somebody may lend `rule`.
 /// @param lender names him in the error.
 /// @param own what he may do himself, which alone lets him lend nothing.
 /// @param delegation what he may lend.

@@ -35,7 +35,7 @@ struct scope_release {
 };
 
 /// Decides who may be lent which part of the file system, and keeps who has it
-/// (spec/pods-and-scopes.md 4). All paths are canonical.
+/// (docs/pods.md). All paths are canonical.
 ///
 /// Everybody but the root has exactly what one lender lent him. Reading is
 /// shared; the right to write has one holder per path, since a lender loses it

@@ -21,6 +21,9 @@ struct pod_settings {
   /// How long a pod may take to answer when it is looked for. All are asked
   /// side by side.
   std::chrono::milliseconds probe_timeout{500};
+  /// How often a pod is asked whether it is there. One that says nothing for
+  /// three times as long is unreachable.
+  std::chrono::milliseconds ping_interval = std::chrono::seconds(2);
   /// How long a pod may take to begin a turn that it was asked for.
   std::chrono::milliseconds send_timeout = std::chrono::seconds(5);
   /// What each step of a stop may take: a message, SIGTERM, SIGKILL.

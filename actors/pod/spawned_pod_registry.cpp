@@ -80,6 +80,10 @@ pod::effects ask(pod_table& table, const pod_parts& parts, pod::ticket ticket,
                  const std::string& by, const pod::request& what,
                  std::optional<failure>& wrong) {
   auto name = text_in(what.params, "name");
+  auto request_id = text_in(what.params, "request_id");
+  wrong = refuse_slot_request(request_id);
+  if (wrong)
+    return {};
   if (what.verb == "list")
     return table.list(ticket, by);
   if (what.verb == "stop")
@@ -88,14 +92,13 @@ pod::effects ask(pod_table& table, const pod_parts& parts, pod::ticket ticket,
     return table.read(ticket, by, name, by, std::nullopt);
   if (what.verb == "send")
     return table.send(ticket, by, name, text_in(what.params, "text"),
-                      text_in(what.params, "request_id"));
+                      request_id);
   if (what.verb == "spawn") {
     auto order = pod_order_from(what.params).and_then([&](pod_order x) {
       return resolve_order(parts, std::move(x));
     });
     if (order)
-      return table.spawn(ticket, by, *order,
-                         text_in(what.params, "request_id"));
+      return table.spawn(ticket, by, *order, request_id);
     wrong = order.error();
     return {};
   }
@@ -238,6 +241,11 @@ struct performer {
     return sent ? pod::effects{} : table().send_refused(x.id);
   }
 
+  pod::effects operator()(pod::probe& x) const {
+    return table().probed(x.id, x.connection,
+                          parts().sockets->heard(x.connection));
+  }
+
   pod::effects operator()(pod::hang_up& x) const {
     parts().sockets->close(x.connection);
     return {};
@@ -266,6 +274,12 @@ struct performer {
     return {};
   }
 
+  pod::effects operator()(pod::tell& x) const {
+    if (self->state.watcher)
+      self->send(self->state.watcher, slot_atom::value, std::move(x.what));
+    return {};
+  }
+
   template <class Reply>
   pod::effects operator()(Reply&) const {
     // Answered by whoever has its promise.
@@ -283,6 +297,10 @@ template <class T, class Reply, class F, class Ask>
 caf::result<T> enter(registry_pointer self, F f, Ask ask) {
   return enter<T, Reply, pod::reply_refusal>(
     self, std::move(f), [&](auto ticket) { perform(self, ask(ticket)); });
+}
+
+slot_occupant occupant_of(const slot_id& slot, pod::reply_pod& x) {
+  return {slot, std::move(x.pod.id), x.pod.pid, std::nullopt};
 }
 
 void read_document(registry_pointer self) {
@@ -562,6 +580,50 @@ spawned_pod_registry(registry_pointer self,
       return enter<std::uint64_t, pod::reply_count>(
         self, [](pod::reply_count& x) { return x.count; },
         [=](auto ticket) { return self->state.table->tick(ticket); });
+    },
+    [=](probe_atom) {
+      return enter<std::uint64_t, pod::reply_count>(
+        self, [](pod::reply_count& x) { return x.count; },
+        [=](auto ticket) { return self->state.table->probe(ticket); });
+    },
+    // -- groups ---------------------------------------------------------------
+    [=](slot_atom, spawn_atom, const slot_id& slot,
+        pod_order& order) -> caf::result<slot_occupant> {
+      auto resolved = resolve_order(*self->state.parts, std::move(order));
+      if (!resolved)
+        return to_caf(resolved.error());
+      return enter<slot_occupant, pod::reply_pod>(
+        self, [=](pod::reply_pod& x) { return occupant_of(slot, x); },
+        [&](auto ticket) {
+          return self->state.table->spawn_slot(ticket, slot, *resolved);
+        });
+    },
+    [=](slot_atom, find_atom, const slot_id& slot) {
+      return enter<slot_occupant, pod::reply_pod>(
+        self, [=](pod::reply_pod& x) { return occupant_of(slot, x); },
+        [&](auto ticket) {
+          return self->state.table->find_slot(ticket, slot);
+        });
+    },
+    [=](slot_atom, stop_atom, const slot_id& slot) {
+      return enter<caf::ok_atom, pod::reply_stop>(
+        self, [](pod::reply_stop&) { return caf::ok_atom::value; },
+        [&](auto ticket) {
+          return self->state.table->stop_slot(ticket, slot);
+        });
+    },
+    [=](slot_atom, list_atom, const std::string& group) {
+      return enter<std::vector<slot_occupant>, pod::reply_slots>(
+        self,
+        [=](pod::reply_slots& x) {
+          std::erase_if(x.occupants,
+                        [&](auto& y) { return y.slot.group != group; });
+          return std::move(x.occupants);
+        },
+        [=](auto ticket) { return self->state.table->list_slots(ticket); });
+    },
+    [=](slot_atom, watch_atom, slot_watcher_actor& watcher) {
+      self->state.watcher = std::move(watcher);
     },
     // -- the end --------------------------------------------------------------
     [=](stop_atom) {

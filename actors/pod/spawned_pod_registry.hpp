@@ -87,6 +87,8 @@ struct spawned_pod_registry_state
   static inline const char* name = "spawned-pod-registry";
 
   status_sink_actor sink;
+  /// Who is told what happens to those that occupy slots.
+  slot_watcher_actor watcher;
 };
 
 /// What the SPAWNED-POD REGISTRY tells itself, and is told by its ports.

@@ -7,6 +7,7 @@
 #include "actors/process/socket_port.hpp"
 
 #include "messages/pool.hpp"
+#include "messages/recovery.hpp"
 
 #include <cstdint>
 #include <set>
@@ -99,6 +100,17 @@ struct send {
   worker_request what;
 };
 
+/// Ask a worker whether it is there, when nothing else is to be done.
+struct ping {
+  connection_id connection = 0;
+};
+
+/// Count what has been heard of a worker; `probed` follows.
+struct probe {
+  std::string sid;
+  connection_id connection = 0;
+};
+
 /// End a connection.
 struct hang_up {
   connection_id connection = 0;
@@ -109,6 +121,11 @@ struct hang_up {
 /// Say something to those who run the node.
 struct warn {
   std::string text;
+};
+
+/// Say what happened to a worker that occupies a slot.
+struct tell {
+  slot_event what;
 };
 
 struct reply_list {
@@ -136,6 +153,11 @@ struct reply_ids {
   std::vector<std::string> ids;
 };
 
+struct reply_slots {
+  ticket to = 0;
+  std::vector<slot_occupant> occupants;
+};
+
 struct reply_count {
   ticket to = 0;
   std::uint64_t count = 0;
@@ -153,9 +175,10 @@ struct reply_refusal {
 
 using effect
   = std::variant<save, keep_copy, remove_socket, sweep_sockets, start, adopt,
-                 look, identify, send_signal, let_go, connect, send, hang_up,
-                 warn, reply_list, reply_worker, reply_lease, reply_stop,
-                 reply_ids, reply_count, reply_stopped, reply_refusal>;
+                 look, identify, send_signal, let_go, connect, send, ping,
+                 probe, hang_up, warn, tell, reply_list, reply_worker,
+                 reply_lease, reply_stop, reply_ids, reply_slots, reply_count,
+                 reply_stopped, reply_refusal>;
 
 using effects = std::vector<effect>;
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -123,6 +124,19 @@ struct performer {
     return sent ? pool::effects{} : table().send_refused(x.sid);
   }
 
+  pool::effects operator()(pool::ping& x) const {
+    auto& pings = self->state.pings;
+    if (pings.empty())
+      self->send(self, beat_atom::value);
+    pings.push_back(x.connection);
+    return {};
+  }
+
+  pool::effects operator()(pool::probe& x) const {
+    return table().probed(x.sid, x.connection,
+                          parts().sockets->heard(x.connection));
+  }
+
   pool::effects operator()(pool::hang_up& x) const {
     parts().sockets->close(x.connection);
     return {};
@@ -130,6 +144,12 @@ struct performer {
 
   pool::effects operator()(pool::warn& x) const {
     parts().warn(x.text);
+    return {};
+  }
+
+  pool::effects operator()(pool::tell& x) const {
+    if (self->state.watcher)
+      self->send(self->state.watcher, slot_atom::value, std::move(x.what));
     return {};
   }
 
@@ -170,6 +190,29 @@ caf::result<T> enter(registry_pointer self, F f, Ask ask) {
     self, std::move(f), [&](auto ticket) { perform(self, ask(ticket)); });
 }
 
+slot_occupant occupant_of(const slot_id& slot, pool::reply_worker& x) {
+  return {slot, std::move(x.worker.sid), x.worker.pid,
+          std::move(x.worker.session)};
+}
+
+/// Ends the worker of a slot. One that does not end is an error.
+caf::result<caf::ok_atom> enter_stop(registry_pointer self,
+                                     const slot_id& slot) {
+  auto rp = self->make_response_promise<caf::ok_atom>();
+  auto answer = [=](pool::effect& x) mutable {
+    if (auto* refusal = std::get_if<pool::reply_refusal>(&x))
+      rp.deliver(to_caf(refusal->why));
+    else if (auto& errors = std::get<pool::reply_stop>(x).reply.errors;
+             !errors.empty())
+      rp.deliver(to_caf(errors.front().why));
+    else
+      rp.deliver(caf::ok_atom::value);
+  };
+  auto ticket = open_request(self, std::move(answer));
+  perform(self, self->state.table->stop_slot(ticket, slot));
+  return rp;
+}
+
 void read_document(registry_pointer self) {
   auto load = [=](const expected<std::string>& text) {
     perform(self, self->state.table->load(text));
@@ -184,6 +227,23 @@ void read_document(registry_pointer self) {
 }
 
 // -- events -------------------------------------------------------------------
+
+/// How many workers are asked in a row whether they are there.
+constexpr std::size_t pings_in_a_row = 32;
+
+/// Asks some of them, and leaves the others for later.
+void send_pings(registry_pointer self) {
+  auto& pings = self->state.pings;
+  auto question = encode(worker_status{});
+  for (auto count = std::min(pings.size(), pings_in_a_row); count > 0;
+       --count) {
+    // Where that cannot be, the end of the connection is heard.
+    (void)self->state.parts->sockets->send(pings.front(), question);
+    pings.pop_front();
+  }
+  if (!pings.empty())
+    self->send(self, beat_atom::value);
+}
 
 pool::effects on_event(pool_table& table, const std::string& sid,
                        process_event& event) {
@@ -278,6 +338,42 @@ pool_registry(registry_pointer self, std::shared_ptr<const pool_parts> parts,
         self, [](pool::reply_count& x) { return x.count; },
         [=](auto ticket) { return self->state.table->tick(ticket); });
     },
+    [=](probe_atom) {
+      return enter<std::uint64_t, pool::reply_count>(
+        self, [](pool::reply_count& x) { return x.count; },
+        [=](auto ticket) { return self->state.table->probe(ticket); });
+    },
+    // -- groups ---------------------------------------------------------------
+    [=](slot_atom, spawn_atom, const slot_id& slot, const pod_order&) {
+      return enter<slot_occupant, pool::reply_worker>(
+        self, [=](pool::reply_worker& x) { return occupant_of(slot, x); },
+        [&](auto ticket) {
+          return self->state.table->spawn_slot(ticket, slot);
+        });
+    },
+    [=](slot_atom, find_atom, const slot_id& slot) {
+      return enter<slot_occupant, pool::reply_worker>(
+        self, [=](pool::reply_worker& x) { return occupant_of(slot, x); },
+        [&](auto ticket) {
+          return self->state.table->find_slot(ticket, slot);
+        });
+    },
+    [=](slot_atom, stop_atom, const slot_id& slot) {
+      return enter_stop(self, slot);
+    },
+    [=](slot_atom, list_atom, const std::string& group) {
+      return enter<std::vector<slot_occupant>, pool::reply_slots>(
+        self,
+        [=](pool::reply_slots& x) {
+          std::erase_if(x.occupants,
+                        [&](auto& y) { return y.slot.group != group; });
+          return std::move(x.occupants);
+        },
+        [=](auto ticket) { return self->state.table->list_slots(ticket); });
+    },
+    [=](slot_atom, watch_atom, slot_watcher_actor& watcher) {
+      self->state.watcher = std::move(watcher);
+    },
     // -- sessions -------------------------------------------------------------
     [=](take_atom, const std::string& session, std::uint64_t seq) {
       return enter<worker_lease, pool::reply_lease>(
@@ -288,6 +384,10 @@ pool_registry(registry_pointer self, std::shared_ptr<const pool_parts> parts,
     },
     [=](release_atom, const std::string& sid, const std::string& session) {
       perform(self, self->state.table->release(sid, session));
+    },
+    [=](release_atom, const std::string& sid, const std::string& session,
+        failure& why) {
+      perform(self, self->state.table->lose_lease(sid, session, why));
     },
     // -- the end --------------------------------------------------------------
     [=](stop_atom) {
@@ -303,6 +403,7 @@ pool_registry(registry_pointer self, std::shared_ptr<const pool_parts> parts,
                       },
                       x.what));
     },
+    [=](beat_atom) { send_pings(self); },
     [=](expire_atom, std::uint64_t number) {
       if (timer_fired(self, number))
         perform(self, self->state.table->on_time());

@@ -10,6 +10,7 @@
 #include "messages/actors.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -57,12 +58,19 @@ struct pool_registry_state : core_driver<pool_table, pool_parts, pool::effect> {
   static inline const char* name = "pool-registry";
 
   status_sink_actor sink;
+  /// Who is told what happens to those that occupy slots.
+  slot_watcher_actor watcher;
+  /// Connections on which it is asked whether somebody is there, some at a
+  /// time: a tick, and everybody else, goes first.
+  std::deque<connection_id> pings;
 };
 
 /// What the POOL REGISTRY tells itself, and is told by its ports.
 using pool_registry_impl = pool_registry_actor::extend<
   // Something happened to a worker.
   caf::reacts_to<worker_event>,
+  // Some workers are still to be asked whether they are there.
+  caf::reacts_to<beat_atom>,
   // The timer of that number went off.
   caf::reacts_to<expire_atom, std::uint64_t>>;
 

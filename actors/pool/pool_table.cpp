@@ -127,18 +127,28 @@ void pool_table::spawn_now(pool::ticket from, const std::string& request_id) {
     return;
   }
   if (request_id != once)
-    for (auto& [sid, w] : workers_)
-      if (w.record.request_id == request_id) {
-        if (w.is_new)
-          w.spawners.push_back(from);
-        else
-          answer_when_saved(pool::reply_worker{from, view_of(w)});
-        return;
-      }
+    if (auto* w = find_request(request_id)) {
+      answer_with(from, *w);
+      return;
+    }
   if (auto made = make_worker(request_id))
     (*made)->spawners.push_back(from);
   else
     refuse(from, made.error());
+}
+
+pool_table::worker* pool_table::find_request(const std::string& request_id) {
+  for (auto& [sid, w] : workers_)
+    if (w.record.request_id == request_id)
+      return &w;
+  return nullptr;
+}
+
+void pool_table::answer_with(pool::ticket from, worker& w) {
+  if (w.is_new)
+    w.spawners.push_back(from);
+  else
+    answer_when_saved(pool::reply_worker{from, view_of(w)});
 }
 
 pool::effects pool_table::take(pool::ticket from, const std::string& session,
@@ -254,6 +264,18 @@ pool::effects pool_table::release(const std::string& sid,
   return take_effects();
 }
 
+pool::effects pool_table::lose_lease(const std::string& sid,
+                                     const std::string& session,
+                                     const failure& why) {
+  auto* w = find_live(sid);
+  if (w && w->at == stage::leased && w->record.session == session) {
+    w->has_failed = true;
+    begin_stop(*w, {why.code, fmt::format("worker '{}' failed its session: {}",
+                                          sid, why.message)});
+  }
+  return take_effects();
+}
+
 pool::effects pool_table::stop(pool::ticket from, const std::string& prefix) {
   return enter(from, [=, this] { stop_now(from, prefix); });
 }
@@ -356,9 +378,10 @@ pool::effects pool_table::tick(pool::ticket from) {
       lost.push_back(&w);
   for (auto* w : closing_ ? std::vector<worker*>{} : lost) {
     ++count;
-    if (w->is_held && now - w->unused_since_ns >= patience)
+    if (w->is_held && now - w->unused_since_ns >= patience) {
+      w->has_failed = true;
       begin_stop(*w, {errc::timeout, "nobody used it"});
-    else if (w->who)
+    } else if (w->who)
       begin_search(
         *w, now + std::chrono::nanoseconds(settings_.probe_timeout).count());
     else
@@ -513,8 +536,11 @@ void pool_table::move_to(worker& w, stage at, std::int64_t limit_ns) {
 void pool_table::rest(worker& w) {
   auto now = env_.steady_ns();
   w.unused_since_ns = now;
+  auto is_kept = is_slot_request(w.record.request_id);
   move_to(w, stage::resting,
-          now + std::chrono::nanoseconds(settings_.idle_timeout).count());
+          is_kept
+            ? 0
+            : now + std::chrono::nanoseconds(settings_.idle_timeout).count());
 }
 
 void pool_table::set_session(worker& w, std::optional<std::string> session) {
@@ -548,6 +574,7 @@ void pool_table::hang_up(worker& w) {
   w.connection = 0;
   w.peer = 0;
   w.is_greeted = false;
+  w.pings = {};
 }
 
 void pool_table::remove_socket(const std::string& sid,
@@ -605,13 +632,19 @@ json pool_table::status() const {
     auto& count = phases[to_string(phase_of(w))];
     count = count.get<std::uint64_t>() + 1;
   }
-  json out{
-    {"workers", std::move(phases)}, {"ready", ready_},
-    {"waiting", waiting_},          {"started", counters_.started},
-    {"failed", counters_.failed},   {"found", counters_.found},
-    {"lost", counters_.lost},       {"stopped", counters_.stopped},
-    {"pruned", counters_.pruned},   {"leases", counters_.leases},
-    {"saves", counters_.saves},     {"failed_saves", counters_.failed_saves}};
+  json out{{"workers", std::move(phases)},
+           {"ready", ready_},
+           {"waiting", waiting_},
+           {"started", counters_.started},
+           {"failed", counters_.failed},
+           {"found", counters_.found},
+           {"lost", counters_.lost},
+           {"stopped", counters_.stopped},
+           {"hung", counters_.hung},
+           {"pruned", counters_.pruned},
+           {"leases", counters_.leases},
+           {"saves", counters_.saves},
+           {"failed_saves", counters_.failed_saves}};
   if (broken_)
     out["error"] = broken_->message;
   return out;

@@ -7,6 +7,7 @@
 #include "actors/pool/settings.hpp"
 #include "actors/process/environment.hpp"
 #include "actors/process/process_port.hpp"
+#include "actors/process/watchdog.hpp"
 
 #include <deque>
 #include <functional>
@@ -30,6 +31,8 @@ struct pool_counters {
   /// Workers that ended though nobody wanted them to.
   std::uint64_t lost = 0;
   std::uint64_t stopped = 0;
+  /// Workers that were killed because they did not answer.
+  std::uint64_t hung = 0;
   /// Entries that stood for no worker.
   std::uint64_t pruned = 0;
   std::uint64_t leases = 0;
@@ -71,6 +74,11 @@ public:
   [[nodiscard]] pool::effects release(const std::string& sid,
                                       const std::string& session);
 
+  /// The same for a worker that has failed its session: it is dead, or hangs.
+  [[nodiscard]] pool::effects lose_lease(const std::string& sid,
+                                         const std::string& session,
+                                         const failure& why);
+
   /// @param prefix empty means all.
   [[nodiscard]] pool::effects stop(pool::ticket from,
                                    const std::string& prefix);
@@ -80,6 +88,24 @@ public:
 
   /// The share of a tick: tries again what failed.
   [[nodiscard]] pool::effects tick(pool::ticket from);
+
+  /// Asks those that it is time for whether they are there.
+  [[nodiscard]] pool::effects probe(pool::ticket from);
+
+  // -- slots of groups; each request is answered ------------------------------
+
+  /// Starts the worker of a slot, or gives the one that was started for it.
+  [[nodiscard]] pool::effects spawn_slot(pool::ticket from,
+                                         const slot_id& slot);
+
+  [[nodiscard]] pool::effects find_slot(pool::ticket from, const slot_id& slot);
+
+  [[nodiscard]] pool::effects stop_slot(pool::ticket from, const slot_id& slot);
+
+  /// All workers that occupy slots of any group are in the answer.
+  [[nodiscard]] pool::effects list_slots(pool::ticket from);
+
+  // -- the end ----------------------------------------------------------------
 
   /// An ordered stop of the node: workers live on, but for those that nobody
   /// could find again.
@@ -130,6 +156,10 @@ public:
                                      const failure& why);
 
   [[nodiscard]] pool::effects send_refused(const std::string& sid);
+
+  /// @param frames that have come on the connection so far.
+  [[nodiscard]] pool::effects probed(const std::string& sid, connection_id id,
+                                     std::uint64_t frames);
 
   // -- what the clock did -----------------------------------------------------
 
@@ -214,6 +244,13 @@ private:
     /// When its start has had its time.
     std::int64_t start_limit_ns = 0;
     std::int64_t unused_since_ns = 0;
+    watchdog pings;
+    /// Whether it hung up before it was ready, and whether somebody killed it
+    /// then.
+    bool has_hung_up = false;
+    bool was_killed_at_start = false;
+    /// Whether it ends though it should not.
+    bool has_failed = false;
     /// The write of the document that it waits for.
     std::uint64_t written_by = 0;
     stop_ladder ladder{stop_patience{}};
@@ -233,6 +270,8 @@ private:
   struct waiting_take {
     pool::ticket from = 0;
     std::uint64_t seq = 0;
+    /// Workers that were killed while they were started for it.
+    int killed = 0;
   };
 
   /// A stop that is not answered.
@@ -287,6 +326,12 @@ private:
 
   void stop_holders(const std::string& session);
 
+  /// The worker that was started for a request.
+  [[nodiscard]] worker* find_request(const std::string& request_id);
+
+  /// Gives a worker to those who wait for it, once it is ready.
+  void answer_with(pool::ticket from, worker& w);
+
   void end_stop(pool::ticket from, const std::string& sid,
                 std::optional<failure> why);
 
@@ -304,6 +349,10 @@ private:
   /// Keeps what the next worker of a session has to know about its last one.
   void note_crash(const std::optional<std::string>& session,
                   const process_exit& end);
+
+  /// Starts another worker for a session whose new one was killed.
+  /// @returns false if that has been tried often enough, or nobody waits.
+  bool start_again(const std::string& session);
 
   /// A worker never came to be ready: what was started ends.
   void fail_start(worker& w, failure why);
@@ -329,9 +378,19 @@ private:
 
   void settle_found(worker& w);
 
-  void become_unreachable(worker& w);
+  /// It cannot be talked to; it may be found again.
+  /// @param why_not what it does, in words.
+  void become_unreachable(worker& w, std::string_view why_not);
 
   void check_ready();
+
+  // -- watching ---------------------------------------------------------------
+
+  /// Ends a worker that does not answer, at once.
+  void kill_hung(worker& w);
+
+  /// Says what happened to it, if it occupies a slot.
+  void tell(const worker& w, slot_change what, failure why);
 
   // -- ending -----------------------------------------------------------------
 

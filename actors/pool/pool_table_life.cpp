@@ -18,6 +18,10 @@ namespace muster {
 
 namespace {
 
+/// How many workers of a session may be killed at their start before it is
+/// told.
+constexpr int max_killed_at_start = 2;
+
 /// Whether a signal is the program's own fault, and nobody's wish.
 bool is_crash(int signal) {
   switch (signal) {
@@ -83,6 +87,15 @@ pool_table::make_worker(const std::string& request_id) {
   queue_.push_back(record.sid);
   w.record = std::move(record);
   return &w;
+}
+
+bool pool_table::start_again(const std::string& session) {
+  auto take = takes_.find(session);
+  if (closing_ || take == takes_.end()
+      || ++take->second.killed > max_killed_at_start)
+    return false;
+  settle(session);
+  return true;
 }
 
 std::int64_t pool_table::next_start_ns() const {
@@ -384,7 +397,7 @@ pool::effects pool_table::adopted(const std::string& sid,
   } else if (result && w->is_greeted) {
     settle_found(*w);
   } else {
-    become_unreachable(*w);
+    become_unreachable(*w, "does not answer");
   }
   return take_effects();
 }
@@ -399,6 +412,8 @@ void pool_table::settle_found(worker& w) {
     move_to(w, stage::mismatched);
     return;
   }
+  if (w.at == stage::unreachable)
+    tell(w, slot_change::healthy, {});
   rest(w);
   if (!w.record.session)
     return;
@@ -421,15 +436,19 @@ void pool_table::lose(worker& w) {
     move_to(w, w.at);
     emit(pool::adopt{w.record.sid, *w.who});
   } else {
-    become_unreachable(w);
+    become_unreachable(w, "does not answer");
   }
 }
 
-void pool_table::become_unreachable(worker& w) {
+void pool_table::become_unreachable(worker& w, std::string_view why_not) {
   hang_up(w);
-  if (w.at != stage::unreachable)
-    emit(pool::warn{fmt::format("worker '{}', process {}, does not answer",
-                                w.record.sid, w.record.pid)});
+  if (w.at != stage::unreachable) {
+    failure why{errc::unreachable,
+                fmt::format("worker '{}', process {}, {}", w.record.sid,
+                            w.record.pid, why_not)};
+    emit(pool::warn{why.message});
+    tell(w, slot_change::unhealthy, std::move(why));
+  }
   move_to(w, stage::unreachable);
 }
 
@@ -452,6 +471,7 @@ pool::effects pool_table::closed(const std::string& sid, connection_id id,
   hang_up(*w);
   switch (w->at) {
     case stage::greeting:
+      w->has_hung_up = true;
       fail_start(*w, lost_at_start(sid, why));
       break;
     case stage::searching:
@@ -460,6 +480,7 @@ pool::effects pool_table::closed(const std::string& sid, connection_id id,
       break;
     case stage::recording:
       if (w->is_new) {
+        w->has_hung_up = true;
         fail_start(*w, lost_at_start(sid, why));
         break;
       }
@@ -472,7 +493,7 @@ pool::effects pool_table::closed(const std::string& sid, connection_id id,
         set_session(*w, std::nullopt);
         change(*w);
       }
-      become_unreachable(*w);
+      become_unreachable(*w, "has hung up");
       begin_search(*w, env_.steady_ns() + ns(settings_.probe_timeout));
       if (is_chosen)
         settle(*session);
@@ -504,15 +525,22 @@ pool::effects pool_table::ended(const std::string& sid,
   if (!w || w->who != what.who)
     return take_effects();
   w->ladder.on_ended();
+  w->was_killed_at_start = w->is_new
+                           && what.end.how == process_exit::manner::signalled
+                           && (w->at != stage::stopping || w->has_hung_up);
   if (!w->why && what.never_ready)
     w->why = what.never_ready;
   if (!w->why)
     w->why = failure{errc::program_failed,
                      fmt::format("worker '{}' {}", sid, show(what.end))};
+  else if (w->has_failed)
+    w->why->message += fmt::format("; it {}", show(what.end));
   if (w->at == stage::stopping)
     ++counters_.stopped;
-  else if (!w->is_new)
+  else if (!w->is_new) {
     ++counters_.lost;
+    emit(pool::warn{w->why->message});
+  }
   note_crash(w->record.session, what.end);
   drop(*w);
   return take_effects();
@@ -602,6 +630,7 @@ void pool_table::report(worker& w, failure why) {
 void pool_table::drop(worker& gone) {
   hang_up(gone);
   auto is_on_disk = gone.at != stage::queued;
+  auto is_wanted = gone.at == stage::stopping && !gone.has_failed;
   move_to(gone, stage::stopping);
   auto session = gone.record.session;
   set_session(gone, std::nullopt);
@@ -615,13 +644,16 @@ void pool_table::drop(worker& gone) {
     failure{errc::internal, fmt::format("worker '{}' is gone", sid)});
   if (w.is_new)
     ++counters_.failed;
+  else if (w.record.is_identified())
+    tell(w, is_wanted ? slot_change::released : slot_change::ended, why);
   for (auto to : w.spawners)
     refuse(to, why);
   for (auto to : w.stoppers)
     end_stop(to, sid, std::nullopt);
-  if (session && w.is_new)
-    refuse_take(*session, why);
-  else if (session && !closing_)
+  if (session && w.is_new) {
+    if (!w.was_killed_at_start || !start_again(*session))
+      refuse_take(*session, why);
+  } else if (session && !closing_)
     settle(*session);
   end_look(sid, true);
 }

@@ -24,7 +24,10 @@ struct pool_settings {
   std::chrono::milliseconds probe_timeout{500};
   /// How long a worker that has something to do may say nothing.
   std::chrono::milliseconds patience = std::chrono::seconds(10);
-  /// How long a worker is kept that nobody uses.
+  /// How often a worker is asked whether it is there. One that says nothing
+  /// for three times as long is killed.
+  std::chrono::milliseconds ping_interval = std::chrono::seconds(2);
+  /// How long a worker is kept that nobody uses, unless it is in a group.
   std::chrono::milliseconds idle_timeout = std::chrono::minutes(30);
   /// How long a worker waits for a node that has gone, before it ends.
   std::chrono::milliseconds orphan_timeout = std::chrono::minutes(30);

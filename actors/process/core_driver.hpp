@@ -86,10 +86,10 @@ void arm(Pointer self) {
                      expire_atom::value, ++st.timer_number);
 }
 
-/// Does what the core wants, and what it wants next, in order.
+/// Does what a core wants, and what it wants next, in order.
 /// @param performer does one effect, and gives what follows from it at once.
 template <class Pointer, class Effects, class Performer>
-void drive(Pointer self, Effects todo, Performer performer) {
+void drive_effects(Pointer self, Effects todo, Performer performer) {
   std::deque<typename Effects::value_type> queue(
     std::make_move_iterator(todo.begin()), std::make_move_iterator(todo.end()));
   while (!queue.empty()) {
@@ -106,6 +106,12 @@ void drive(Pointer self, Effects todo, Performer performer) {
     queue.insert(queue.begin(), std::make_move_iterator(next.begin()),
                  std::make_move_iterator(next.end()));
   }
+}
+
+/// The same, and then sets the timer.
+template <class Pointer, class Effects, class Performer>
+void drive(Pointer self, Effects todo, Performer performer) {
+  drive_effects(self, std::move(todo), performer);
   arm(self);
 }
 

@@ -102,6 +102,9 @@ public:
   [[nodiscard]] virtual expected<void> send(connection_id id, std::string frame)
     = 0;
 
+  /// Frames that have come on a connection; 0 if it is over.
+  [[nodiscard]] virtual std::uint64_t heard(connection_id id) const = 0;
+
   /// Ends a connection: what waits is still sent, for a short time; its
   /// listener hears nothing more once this has returned.
   virtual void close(connection_id id) = 0;

@@ -106,6 +106,12 @@ expected<void> system_sockets::send(connection_id id, std::string frame) {
   return {};
 }
 
+std::uint64_t system_sockets::heard(connection_id id) const {
+  std::lock_guard<std::mutex> guard{mutex_};
+  auto x = find(id);
+  return x ? x->heard.load() : 0;
+}
+
 void system_sockets::close(connection_id id) {
   connection_ptr over;
   std::shared_ptr<socket_listener> listener;
@@ -220,6 +226,7 @@ void system_sockets::on_ready(connection_id id) {
     }
     if (!*frame)
       break;
+    ++x->heard;
     if (!tell(*x, socket_frame{id, std::move(**frame)}))
       return;
   }

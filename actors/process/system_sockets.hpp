@@ -5,6 +5,7 @@
 #include "actors/process/io_loop.hpp"
 #include "actors/process/unix_socket.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -38,6 +39,8 @@ public:
 
   expected<void> send(connection_id id, std::string frame) override;
 
+  std::uint64_t heard(connection_id id) const override;
+
   void close(connection_id id) override;
 
   std::size_t size() const override;
@@ -67,6 +70,8 @@ private:
     descriptor socket;
     /// None once it was closed, or is over.
     std::shared_ptr<socket_listener> listener;
+    /// Frames that have come.
+    std::atomic<std::uint64_t> heard{0};
     /// For the loop's thread alone.
     frame_buffer in;
     line_queue out;

@@ -2,49 +2,17 @@
 
 #include "actors/recovery/backoff.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace muster {
 
 namespace {
 
-constexpr std::uint32_t max_max_restarts = 1'000;
-
-constexpr std::chrono::milliseconds longest = std::chrono::hours(24);
-
 std::int64_t ns(std::chrono::milliseconds x) {
   return std::chrono::nanoseconds(x).count();
 }
 
-tl::unexpected<failure> refuse(const char* option, const std::string& rule) {
-  return fail(errc::invalid_argument,
-              fmt::format("the restart policy is refused: '{}' must be {}",
-                          option, rule));
-}
-
 } // namespace
-
-expected<void> check(const restart_policy& policy) {
-  using std::chrono::milliseconds;
-  for (auto& [name, value] :
-       {std::pair{"initial", policy.initial}, std::pair{"max", policy.max},
-        std::pair{"stable_run", policy.stable_run},
-        std::pair{"period", policy.period}, std::pair{"pause", policy.pause}})
-    if (value < milliseconds(1) || value > longest)
-      return refuse(name, "from 1 ms to 24 h");
-  if (policy.max < policy.initial)
-    return refuse("max", "no less than 'initial'");
-  if (policy.factor < 1 || policy.factor > 100)
-    return refuse("factor", "from 1 to 100");
-  if (policy.jitter_percent > 100)
-    return refuse("jitter_percent", "100 at most");
-  if (policy.max_restarts < 1 || policy.max_restarts > max_max_restarts)
-    return refuse("max_restarts",
-                  fmt::format("from 1 to {}", max_max_restarts));
-  return {};
-}
 
 // -- constructors -------------------------------------------------------------
 
@@ -76,10 +44,12 @@ void backoff::on_failure(std::int64_t now_ns) {
     is_paused_ = false;
     recent_.clear();
   }
-  std::erase_if(recent_,
-                [&](auto x) { return now_ns - x > ns(policy_.period); });
-  recent_.push_back(now_ns);
-  if (recent_.size() >= policy_.max_restarts) {
+  if (policy_.max_restarts != 0) {
+    std::erase_if(recent_,
+                  [&](auto x) { return now_ns - x > ns(policy_.period); });
+    recent_.push_back(now_ns);
+  }
+  if (!recent_.empty() && recent_.size() >= policy_.max_restarts) {
     recent_.clear();
     is_paused_ = !policy_.gives_up;
     has_failed_ = policy_.gives_up;

@@ -2,45 +2,14 @@
 
 #pragma once
 
-#include "messages/errors.hpp"
+#include "messages/recovery.hpp"
 
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <optional>
 #include <random>
 
 namespace muster {
-
-/// How often, and how soon, something that fails is tried again.
-struct restart_policy {
-  /// The delay behind the first failure.
-  std::chrono::milliseconds initial{500};
-  /// Each further delay is this many times the one before,
-  std::uint32_t factor = 2;
-  /// and none is longer than this.
-  std::chrono::milliseconds max = std::chrono::seconds(60);
-  /// Which part of a delay chance may take away, so that those that failed
-  /// together do not come back together, not even at the longest delay.
-  std::uint32_t jitter_percent = 20;
-  /// What runs this long from its start to its failure has been fine: its next
-  /// delay is the first one again.
-  std::chrono::milliseconds stable_run = std::chrono::seconds(60);
-  /// The failure that makes this many in a period is not followed by a delay,
-  /// but by the pause.
-  std::uint32_t max_restarts = 5;
-  std::chrono::milliseconds period = std::chrono::seconds(60);
-  std::chrono::milliseconds pause = std::chrono::minutes(5);
-  /// Whether it is never tried again instead, before somebody says so.
-  bool gives_up = false;
-
-  friend bool operator==(const restart_policy&, const restart_policy&)
-    = default;
-};
-
-/// Refuses a policy that makes no sense.
-/// @returns `invalid_argument` naming the option.
-[[nodiscard]] expected<void> check(const restart_policy& policy);
 
 /// Whether something may be started, and if not, why.
 enum class backoff_phase {

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
+#include <iterator>
 
 namespace muster {
 
@@ -29,29 +31,11 @@ std::int64_t ms(std::int64_t x_ns) {
 
 } // namespace
 
-std::string_view to_string(handler_policy x) {
-  switch (x) {
-    case handler_policy::evict:
-      return "evict";
-    case handler_policy::quarantine:
-      return "quarantine";
-    case handler_policy::escalate:
-      return "escalate";
-  }
-  return "?";
-}
-
-std::vector<std::uint8_t> pass_result::indices() const {
-  std::vector<std::uint8_t> out;
-  for (auto& slot : slots)
-    out.push_back(slot.index);
-  return out;
-}
-
 // -- registrations ------------------------------------------------------------
 
 expected<handler_registered> recovery_table::add(handler_definition what,
-                                                 std::int64_t now_ns) {
+                                                 std::int64_t now_ns,
+                                                 recovery_function run) {
   if (auto fine = check(what); !fine)
     return tl::unexpected<failure>{fine.error()};
   auto id = last_id_ + 1;
@@ -84,6 +68,12 @@ expected<handler_registered> recovery_table::add(handler_definition what,
                 fmt::format("there is no room for the recovery handler '{}': "
                             "there are {} already",
                             entry.what.name, handlers_.size()));
+  }
+  if (run) {
+    entry.is_function = true;
+    auto is_guarded = entry.what.policy == handler_policy::quarantine;
+    auto& to = is_running_functions_ ? added_functions_ : functions_;
+    to.push_back({id, std::move(run), 0, is_guarded, false});
   }
   handlers_.emplace(++last_id_, std::move(entry));
   finish_if_done(now_ns);
@@ -122,15 +112,18 @@ recovery::effects recovery_table::begin_pass(recovery::ticket from,
   pass_.emplace();
   pass_->begun_ns = now_ns;
   pass_->tickets.push_back(from);
+  auto left = run_functions(now_ns);
   std::vector<handlers::iterator> whom;
-  for (auto i = handlers_.begin(); i != handlers_.end(); ++i) {
-    auto& x = i->second;
-    if (!x.said_late.empty())
-      share_of(i).slots = std::exchange(x.said_late, {});
-    if (x.asked_by == 0 && !x.is_gone && x.guard.may_start(now_ns))
-      whom.push_back(i);
-  }
-  ask_all(whom, now_ns);
+  if (handlers_.size() > functions_.size())
+    for (auto i = handlers_.begin(); i != handlers_.end(); ++i) {
+      auto& x = i->second;
+      if (!x.said_late.empty())
+        share_of(i).slots = std::exchange(x.said_late, {});
+      if (!x.is_function && x.asked_by == 0 && !x.is_gone
+          && x.guard.may_start(now_ns))
+        whom.push_back(i);
+    }
+  ask_all(whom, left, now_ns);
   finish_if_done(now_ns);
   return take_effects();
 }
@@ -138,16 +131,15 @@ recovery::effects recovery_table::begin_pass(recovery::ticket from,
 recovery::effects recovery_table::on_time(std::int64_t now_ns) {
   if (!pass_)
     return {};
-  for (auto id : std::vector(pass_->open.begin(), pass_->open.end())) {
+  while (!pass_->open.empty() && pass_->open.begin()->first <= now_ns) {
+    auto id = pass_->open.begin()->second;
     auto i = handlers_.find(id);
     auto& x = i->second;
-    if (now_ns - x.asked_ns < ns(x.what.deadline))
-      continue;
     x.numbers.is_late = true;
     ++x.numbers.times_late;
     ++counters_.late;
     share_of(i).is_late = true;
-    settle(id);
+    settle(i);
   }
   finish_if_done(now_ns);
   return take_effects();
@@ -176,9 +168,11 @@ recovery_table::answered(handler_id id, std::uint64_t pass,
   x.numbers.recovered += slots.size();
   counters_.recovered += slots.size();
   x.guard.on_started(now_ns);
-  auto& to = pass_ ? share_of(i).slots : x.said_late;
-  to.insert(to.end(), slots.begin(), slots.end());
-  settle(id);
+  if (!slots.empty()) {
+    auto& to = pass_ ? share_of(i).slots : x.said_late;
+    to.insert(to.end(), slots.begin(), slots.end());
+  }
+  settle(i);
   finish_if_done(now_ns);
   return take_effects();
 }
@@ -221,20 +215,20 @@ recovery::effects recovery_table::peer_gone(const std::string& owner,
 // -- properties ---------------------------------------------------------------
 
 std::optional<std::int64_t> recovery_table::limit_ns() const {
-  std::optional<std::int64_t> out;
-  if (pass_)
-    for (auto id : pass_->open) {
-      auto& x = handlers_.at(id);
-      auto limit = x.asked_ns + ns(x.what.deadline);
-      out = out ? std::min(*out, limit) : limit;
-    }
-  return out;
+  if (!pass_ || pass_->open.empty())
+    return std::nullopt;
+  return pass_->open.begin()->first;
 }
 
 std::vector<handler_view> recovery_table::list(std::int64_t now_ns) const {
   std::vector<handler_view> out;
+  std::map<handler_id, std::uint64_t> runs;
+  for (auto& x : functions_)
+    runs[x.id] = x.runs;
   for (auto& [id, x] : handlers_) {
     auto& view = out.emplace_back(x.numbers);
+    if (x.is_function)
+      view.runs += runs[id];
     if (x.is_gone || !x.guard.may_start(now_ns))
       view.quarantine_ms = ms(x.guard.wait_ns(now_ns));
   }
@@ -277,15 +271,68 @@ recovery_table::share& recovery_table::share_of(handlers::iterator i) {
   return out;
 }
 
+std::uint64_t recovery_table::run_functions(std::int64_t now_ns) {
+  auto left = settings_.max_recoveries;
+  auto count = functions_.size();
+  auto first = count > 0 ? next_function_ % count : 0;
+  is_running_functions_ = true;
+  for (auto at = first; at < count; ++at)
+    run_function(functions_[at], left, now_ns);
+  for (std::size_t at = 0; at < first; ++at)
+    run_function(functions_[at], left, now_ns);
+  is_running_functions_ = false;
+  // Those that were added meanwhile run in the next pass.
+  std::move(added_functions_.begin(), added_functions_.end(),
+            std::back_inserter(functions_));
+  added_functions_.clear();
+  // Where nothing is left for some, these come first the next time.
+  if (left == 0)
+    ++next_function_;
+  if (std::exchange(has_ended_functions_, false))
+    std::erase_if(functions_, [](auto& x) { return x.is_over; });
+  return left;
+}
+
+void recovery_table::run_function(function& x, std::uint64_t& left,
+                                  std::int64_t now_ns) {
+  if (x.is_over)
+    return;
+  auto found = x.is_guarded ? handlers_.find(x.id) : handlers_.end();
+  if (x.is_guarded && !found->second.guard.may_start(now_ns))
+    return;
+  ++x.runs;
+  std::optional<failure> why;
+  try {
+    auto slots = x.run(std::min(left, settings_.max_recoveries_per_handler));
+    if (x.is_guarded)
+      found->second.guard.on_started(now_ns);
+    if (slots.empty())
+      return;
+    auto i = handlers_.find(x.id);
+    if (i == handlers_.end())
+      return;
+    left -= std::min<std::uint64_t>(left, slots.size());
+    i->second.numbers.recovered += slots.size();
+    counters_.recovered += slots.size();
+    share_of(i).slots = std::move(slots);
+  } catch (const std::exception& error) {
+    why = failure{errc::internal, error.what()};
+  } catch (...) {
+    why = failure{errc::internal, "it threw"};
+  }
+  if (why)
+    if (auto i = handlers_.find(x.id); i != handlers_.end())
+      fail_handler(i, *why, false, now_ns);
+}
+
 void recovery_table::ask_all(const std::vector<handlers::iterator>& whom,
-                             std::int64_t now_ns) {
+                             std::uint64_t left, std::int64_t now_ns) {
   // From the cursor on and round, until nothing is left.
   auto first = static_cast<std::size_t>(
     std::find_if(whom.begin(), whom.end(),
                  [&](auto i) { return i->first >= cursor_; })
     - whom.begin());
   std::vector<std::uint64_t> budgets(whom.size());
-  auto left = settings_.max_recoveries;
   auto is_short = false;
   for (std::size_t n = 0; n < whom.size(); ++n) {
     auto at = (first + n) % whom.size();
@@ -301,7 +348,7 @@ void recovery_table::ask_all(const std::vector<handlers::iterator>& whom,
     x.asked_by = number_;
     x.asked_ns = now_ns;
     ++x.numbers.runs;
-    pass_->open.insert(whom[at]->first);
+    pass_->open.emplace(limit_of(x), whom[at]->first);
     effects_.push_back(recovery::ask{whom[at]->first, number_, budgets[at]});
   }
 }
@@ -322,7 +369,8 @@ void recovery_table::fail_handler(handlers::iterator i, const failure& why,
       return;
     case handler_policy::escalate:
       ++counters_.escalated;
-      settle(id);
+      end_function(x, id);
+      settle(i);
       effects_.push_back(recovery::escalate{id, x.what.name, why});
       handlers_.erase(i);
       return;
@@ -332,26 +380,39 @@ void recovery_table::fail_handler(handlers::iterator i, const failure& why,
       x.numbers.is_late = false;
       x.numbers.last_error = why.message;
       x.guard.on_failure(now_ns);
-      settle(id);
+      settle(i);
   }
 }
 
 void recovery_table::drop(handlers::iterator i, failure why) {
-  settle(i->first);
+  end_function(i->second, i->first);
+  settle(i);
   effects_.push_back(
     recovery::forget{i->first, i->second.what.name, std::move(why)});
   handlers_.erase(i);
 }
 
-void recovery_table::settle(handler_id id) {
+void recovery_table::end_function(const handler& x, handler_id id) {
+  if (x.is_function)
+    for (auto* all : {&functions_, &added_functions_})
+      for (auto& y : *all)
+        if (y.id == id)
+          y.is_over = has_ended_functions_ = true;
+}
+
+std::int64_t recovery_table::limit_of(const handler& x) {
+  return x.asked_ns + ns(x.what.deadline);
+}
+
+void recovery_table::settle(handlers::iterator i) {
   if (pass_)
-    pass_->open.erase(id);
+    pass_->open.erase({limit_of(i->second), i->first});
 }
 
 void recovery_table::finish_if_done(std::int64_t now_ns) {
   if (!pass_ || !pass_->open.empty())
     return;
-  pass_result result;
+  recovery_pass result;
   result.number = number_;
   for (auto& [id, x] : pass_->shares) {
     for (auto slot : x.slots)

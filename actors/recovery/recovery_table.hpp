@@ -3,83 +3,29 @@
 #pragma once
 
 #include "actors/recovery/backoff.hpp"
+#include "actors/recovery/settings.hpp"
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 namespace muster {
 
-/// What becomes of a handler that fails or goes down.
-enum class handler_policy {
-  /// It is asked no more.
-  evict,
-  /// It is asked again later and later.
-  quarantine,
-  /// It is asked no more, and whoever runs the registry has to act.
-  escalate,
-};
-
-[[nodiscard]] std::string_view to_string(handler_policy x);
-
-/// Somebody who puts back what died.
-struct handler_definition {
-  std::string name;
-  handler_policy policy = handler_policy::evict;
-  /// How long a pass waits for it.
-  std::chrono::milliseconds deadline{200};
-  /// The connected peer that it lives on; empty for this node.
-  std::string owner;
-};
+/// A handler that is a function of the node. Must not block: everybody waits
+/// for it. One that throws has failed.
+/// @param budget slots that it may put back.
+/// @returns the slots that it has put back.
+using recovery_function
+  = std::function<std::vector<std::uint8_t>(std::uint64_t budget)>;
 
 /// Names one registration; one that is made again gets another. The numbers
 /// grow.
 using handler_id = std::uint64_t;
-
-/// What is known about a handler.
-struct handler_view {
-  std::string name;
-  handler_policy policy = handler_policy::evict;
-  std::string owner;
-  /// How often it was asked.
-  std::uint64_t runs = 0;
-  /// How many slots it put back.
-  std::uint64_t recovered = 0;
-  /// How long its last answer took.
-  std::int64_t last_ms = 0;
-  /// Whether it has not answered, and its deadline is over.
-  bool is_late = false;
-  /// How often it was late.
-  std::uint64_t times_late = 0;
-  /// How long it is still in quarantine; absent if it is not.
-  std::optional<std::int64_t> quarantine_ms;
-  std::string last_error;
-};
-
-/// A slot that was put back, and by whom.
-struct recovered_slot {
-  std::string handler;
-  std::uint8_t index = 0;
-
-  friend bool operator==(const recovered_slot&, const recovered_slot&)
-    = default;
-};
-
-/// What came of one pass. All in the order of registrations.
-struct pass_result {
-  std::uint64_t number = 0;
-  std::vector<recovered_slot> slots;
-  /// The names of those that the pass did not wait for any longer,
-  std::vector<std::string> late;
-  /// and of those that failed or went down in it.
-  std::vector<std::string> failed;
-
-  /// The slots alone, as a registry without names would give them.
-  [[nodiscard]] std::vector<std::uint8_t> indices() const;
-};
 
 /// What was done since the start of the node.
 struct recovery_counters {
@@ -92,18 +38,6 @@ struct recovery_counters {
   std::uint64_t evicted = 0;
   std::uint64_t escalated = 0;
   std::int64_t last_pass_ms = 0;
-};
-
-/// The limits of a recovery registry.
-struct recovery_settings {
-  std::uint64_t max_handlers = 1'000;
-  /// Requests that may wait for the end of a pass.
-  std::uint64_t max_waiting = 256;
-  /// Slots that may be put back in one pass, by all handlers and by one.
-  std::uint64_t max_recoveries = 64;
-  std::uint64_t max_recoveries_per_handler = 4;
-  /// How long quarantines are.
-  restart_policy quarantine;
 };
 
 namespace recovery {
@@ -137,7 +71,7 @@ struct escalate {
 /// A pass came to its end.
 struct reply_pass {
   ticket to = 0;
-  pass_result result;
+  recovery_pass result;
 };
 
 struct reply_refusal {
@@ -178,12 +112,13 @@ public:
   // -- registrations ----------------------------------------------------------
 
   /// Adds a handler behind all others. It is asked from the next pass on.
+  /// @param run is called in each pass, if set: nobody else asks the handler.
   ///
   /// One that went down in quarantine may register again, and so may one whose
   /// peer does: it keeps its numbers and what is left of its quarantine.
   /// @returns `invalid_argument`, `conflict` or `overloaded`.
-  [[nodiscard]] expected<handler_registered> add(handler_definition what,
-                                                 std::int64_t now_ns);
+  [[nodiscard]] expected<handler_registered>
+  add(handler_definition what, std::int64_t now_ns, recovery_function run = {});
 
   /// @returns `not_found`.
   [[nodiscard]] expected<recovery::effects> remove(const std::string& name,
@@ -249,6 +184,8 @@ private:
     /// The pass that it has not answered; 0 if there is none.
     std::uint64_t asked_by = 0;
     std::int64_t asked_ns = 0;
+    /// Whether it is one of `functions_`.
+    bool is_function = false;
     /// Whether it went down, and its name waits for it.
     bool is_gone = false;
     /// What it said behind the end of a pass.
@@ -256,6 +193,17 @@ private:
   };
 
   using handlers = std::map<handler_id, handler>;
+
+  /// A handler that is a function. There may be many that have nothing to do
+  /// in most passes, so what a pass looks at stands together.
+  struct function {
+    handler_id id = 0;
+    recovery_function run;
+    std::uint64_t runs = 0;
+    /// Whether it may have to wait, or has to be told that it does well.
+    bool is_guarded = false;
+    bool is_over = false;
+  };
 
   /// What a handler contributed to a pass.
   struct share {
@@ -267,7 +215,8 @@ private:
 
   struct running_pass {
     std::int64_t begun_ns = 0;
-    std::set<handler_id> open;
+    /// Those that have not answered, by the end of their deadlines.
+    std::set<std::pair<std::int64_t, handler_id>> open;
     std::map<handler_id, share> shares;
     std::vector<recovery::ticket> tickets;
   };
@@ -284,8 +233,14 @@ private:
   /// Its part in the pass that is running.
   [[nodiscard]] share& share_of(handlers::iterator i);
 
-  /// Asks all, each with its part of what may be put back.
-  void ask_all(const std::vector<handlers::iterator>& whom,
+  /// Runs all functions.
+  /// @returns how many slots may still be put back.
+  std::uint64_t run_functions(std::int64_t now_ns);
+
+  void run_function(function& x, std::uint64_t& left, std::int64_t now_ns);
+
+  /// Asks all others, each with its part of what may be put back.
+  void ask_all(const std::vector<handlers::iterator>& whom, std::uint64_t left,
                std::int64_t now_ns);
 
   void fail_handler(handlers::iterator i, const failure& why, bool is_gone,
@@ -293,8 +248,14 @@ private:
 
   void drop(handlers::iterator i, failure why);
 
+  /// It is run no more, if it is a function.
+  void end_function(const handler& x, handler_id id);
+
   /// Nothing more is heard of it in this pass.
-  void settle(handler_id id);
+  void settle(handlers::iterator i);
+
+  /// Until when it has to answer.
+  [[nodiscard]] static std::int64_t limit_of(const handler& x);
 
   /// Ends a pass for which nobody is waited any more.
   void finish_if_done(std::int64_t now_ns);
@@ -306,6 +267,14 @@ private:
   recovery_settings settings_;
   std::uint64_t seed_;
   handlers handlers_;
+  std::vector<function> functions_;
+  /// Those that are added while the others run: these are not to be moved then.
+  std::vector<function> added_functions_;
+  bool is_running_functions_ = false;
+  /// Where the next pass begins.
+  std::size_t next_function_ = 0;
+  /// Whether one of them is over.
+  bool has_ended_functions_ = false;
   handler_id last_id_ = 0;
   /// The number of the last pass that began.
   std::uint64_t number_ = 0;

@@ -27,13 +27,13 @@ slot_group_core::slot_group_core(const slot_group_settings& settings,
 // -- coming to be -------------------------------------------------------------
 
 slot_group::effects slot_group_core::create(slot_group::ticket from,
-                                            slot_group_definition what,
+                                            slot_group_document document,
                                             std::int64_t now_ns) {
-  if (auto fine = check(what); !fine) {
+  if (auto fine = check(document.definition); !fine) {
     effects_.push_back(slot_group::reply_refusal{from, fine.error()});
     return std::exchange(effects_, {});
   }
-  document_.definition = std::move(what);
+  document_ = std::move(document);
   fill();
   change();
   answer_when_saved(from);
@@ -245,6 +245,17 @@ slot_group_core::occupant_ended(std::uint8_t index, std::uint64_t term,
   return take_effects(now_ns);
 }
 
+slot_group::effects slot_group_core::occupant_released(std::uint8_t index,
+                                                       std::uint64_t term,
+                                                       std::int64_t now_ns) {
+  auto x = find(index, term);
+  auto is_there = x && x->at != stage::intending
+                  && (x->at != stage::nothing || !x->record.occupant.empty());
+  if (is_there)
+    vacate(*x, now_ns);
+  return take_effects(now_ns);
+}
+
 slot_group::effects
 slot_group_core::occupant_unhealthy(std::uint8_t index, std::uint64_t term,
                                     const failure& why, std::int64_t now_ns) {
@@ -340,8 +351,19 @@ std::vector<slot_view> slot_group_core::slots(std::int64_t now_ns) const {
   std::vector<slot_view> out;
   for (auto& x : slots_)
     out.push_back({x.record.index, x.record.health, x.record.term,
-                   x.record.occupant, x.record.restarts,
+                   x.record.occupant, 0, std::nullopt, x.record.restarts,
                    x.guard.wait_ns(now_ns) / 1'000'000, x.record.last_error});
+  return out;
+}
+
+std::optional<std::int64_t>
+slot_group_core::next_start_ns(std::int64_t now_ns) const {
+  std::optional<std::int64_t> out;
+  for (auto& x : slots_) {
+    auto until = x.guard.until_ns();
+    if (is_wanted(x) && x.record.health == slot_health::backing_off && until)
+      out = std::min(out.value_or(INT64_MAX), std::max(*until, now_ns));
+  }
   return out;
 }
 

@@ -2,39 +2,13 @@
 
 #pragma once
 
+#include "actors/recovery/settings.hpp"
 #include "actors/recovery/slot_group_document.hpp"
 #include "actors/recovery/slot_group_effects.hpp"
 
 #include <optional>
 
 namespace muster {
-
-/// How groups are kept.
-struct slot_group_settings {
-  /// How long a start may take before it is undone.
-  std::chrono::milliseconds start_timeout = std::chrono::seconds(30);
-  /// How long a stop, and a search, may take before it is asked for again.
-  std::chrono::milliseconds stop_timeout = std::chrono::seconds(15);
-  std::chrono::milliseconds find_timeout = std::chrono::seconds(10);
-  /// How long an occupant may be unhealthy before it is replaced.
-  std::chrono::milliseconds patience = std::chrono::seconds(5);
-  /// Slots that one tick may work on.
-  std::uint64_t max_recoveries = 4;
-  /// Occupants of failed places that are remembered.
-  std::uint64_t max_strays = 1'024;
-};
-
-/// What is known about a slot.
-struct slot_view {
-  std::uint8_t index = 0;
-  slot_health health = slot_health::empty;
-  std::uint64_t term = 0;
-  std::string occupant;
-  std::uint64_t restarts = 0;
-  /// How long its next start has to wait.
-  std::int64_t backoff_ms = 0;
-  std::string last_error;
-};
 
 /// Keeps N slots occupied. It is told what happened, and says what to do about
 /// it, in order; it does nothing itself.
@@ -54,8 +28,9 @@ public:
   // -- coming to be; one of both, once ----------------------------------------
 
   /// A new group. It is answered once it is on disk.
+  /// @param document has the ids and the definition; the rest is empty.
   [[nodiscard]] slot_group::effects create(slot_group::ticket from,
-                                           slot_group_definition what,
+                                           slot_group_document document,
                                            std::int64_t now_ns);
 
   /// What another life of the node has left: everything is looked for.
@@ -109,6 +84,11 @@ public:
   occupant_ended(std::uint8_t index, std::uint64_t term, const failure& why,
                  std::int64_t now_ns);
 
+  /// It has ended as it should, and its slot is free for the next one at once.
+  [[nodiscard]] slot_group::effects occupant_released(std::uint8_t index,
+                                                      std::uint64_t term,
+                                                      std::int64_t now_ns);
+
   [[nodiscard]] slot_group::effects
   occupant_unhealthy(std::uint8_t index, std::uint64_t term, const failure& why,
                      std::int64_t now_ns);
@@ -141,7 +121,25 @@ public:
     return document_.definition;
   }
 
-  /// All slots, also those that are on their way out.
+  /// See `slot_group_document::id`.
+  [[nodiscard]] const std::string& id() const {
+    return document_.id;
+  }
+
+  [[nodiscard]] const std::string& request_id() const {
+    return document_.request_id;
+  }
+
+  [[nodiscard]] bool is_deleted() const {
+    return document_.is_deleted;
+  }
+
+  /// When the first delay is over that a slot waits for; absent if none is.
+  [[nodiscard]] std::optional<std::int64_t>
+  next_start_ns(std::int64_t now_ns) const;
+
+  /// All slots, also those that are on their way out. Processes and sessions
+  /// are not known here.
   [[nodiscard]] std::vector<slot_view> slots(std::int64_t now_ns) const;
 
   [[nodiscard]] std::size_t healthy() const;

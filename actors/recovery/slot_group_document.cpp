@@ -3,7 +3,8 @@
 #include "actors/recovery/slot_group_document.hpp"
 
 #include "messages/entry_reader.hpp"
-#include "messages/pod.hpp"
+#include "messages/pod_json.hpp"
+#include "messages/recovery_json.hpp"
 
 #include <fmt/format.h>
 
@@ -55,38 +56,27 @@ std::uint8_t read_byte(entry_reader& from, const char* name) {
   return static_cast<std::uint8_t>(out);
 }
 
-std::chrono::milliseconds read_ms(entry_reader& from, const char* name) {
-  // No policy has a longer time, and this is not even near an overflow.
-  auto out = std::min<std::uint64_t>(from.count(name), 1ull << 40);
-  return std::chrono::milliseconds(out);
-}
-
-std::uint32_t read_small(entry_reader& from, const char* name) {
-  auto out = std::min<std::uint64_t>(from.count(name), 1ull << 31);
-  return static_cast<std::uint32_t>(out);
-}
-
 std::int64_t read_ns(entry_reader& from, const char* name) {
   auto out = std::min<std::uint64_t>(from.count(name), 1ull << 62);
   return static_cast<std::int64_t>(out);
 }
 
 restart_policy read_policy(entry_reader& from) {
-  auto value = from.take("policy");
-  entry_reader reader{value};
-  restart_policy out;
-  out.initial = read_ms(reader, "initial_ms");
-  out.factor = read_small(reader, "factor");
-  out.max = read_ms(reader, "max_ms");
-  out.jitter_percent = read_small(reader, "jitter_percent");
-  out.stable_run = read_ms(reader, "stable_run_ms");
-  out.max_restarts = read_small(reader, "max_restarts");
-  out.period = read_ms(reader, "period_ms");
-  out.pause = read_ms(reader, "pause_ms");
-  out.gives_up = reader.flag("gives_up");
-  if (!value.is_object() || !reader.wrong().empty() || !check(out))
+  auto policy = restart_policy_from(from.take("policy"));
+  if (!policy)
     from.note("policy");
-  return out;
+  return policy.value_or(restart_policy{});
+}
+
+/// What its pods run; their names come from their slots.
+pod_order read_pod(entry_reader& from) {
+  auto order = pod_order_from(from.take("pod"));
+  if (!order) {
+    from.note("pod");
+    return {};
+  }
+  order->name.clear();
+  return std::move(*order);
 }
 
 slot_record read_slot(entry_reader& from) {
@@ -115,16 +105,10 @@ stray_occupant read_stray(entry_reader& from) {
 
 // -- writing ------------------------------------------------------------------
 
-json policy_json(const restart_policy& x) {
-  return {{"initial_ms", x.initial.count()},
-          {"factor", x.factor},
-          {"max_ms", x.max.count()},
-          {"jitter_percent", x.jitter_percent},
-          {"stable_run_ms", x.stable_run.count()},
-          {"max_restarts", x.max_restarts},
-          {"period_ms", x.period.count()},
-          {"pause_ms", x.pause.count()},
-          {"gives_up", x.gives_up}};
+json pod_json(const slot_group_definition& what) {
+  auto order = what.pod;
+  order.name = what.name;
+  return to_json(order);
 }
 
 json slot_json(const slot_record& x) {
@@ -148,41 +132,6 @@ json slot_json(const slot_record& x) {
 
 } // namespace
 
-std::string_view to_string(slot_kind x) {
-  return x == slot_kind::worker ? "worker" : "pod";
-}
-
-std::string_view to_string(slot_health x) {
-  switch (x) {
-    case slot_health::empty:
-      return "empty";
-    case slot_health::starting:
-      return "starting";
-    case slot_health::healthy:
-      return "healthy";
-    case slot_health::unhealthy:
-      return "unhealthy";
-    case slot_health::backing_off:
-      return "backing_off";
-    case slot_health::failed:
-      return "failed";
-    case slot_health::stopping:
-      return "stopping";
-  }
-  return "?";
-}
-
-expected<void> check(const slot_group_definition& what) {
-  if (auto fine = check_pod_name(what.name); !fine)
-    return fine;
-  if (what.kind == slot_kind::worker && !what.command.empty())
-    return fail(errc::invalid_argument,
-                fmt::format("the group '{}' is one of workers, which run no "
-                            "command; leave it out, or make it one of pods",
-                            what.name));
-  return check(what.policy);
-}
-
 expected<slot_group_document> read_slot_group(std::string_view text,
                                               std::string_view path) {
   auto value = json::parse(text, nullptr, false);
@@ -199,11 +148,14 @@ expected<slot_group_document> read_slot_group(std::string_view text,
                             path, format.get<std::uint64_t>(),
                             slot_group_format));
   slot_group_document out;
+  out.id = from.text("id");
+  out.request_id = from.text_or_none("request_id");
   out.definition.name = from.text("name");
   out.definition.kind
     = read_word(from, "kind", {slot_kind::worker, slot_kind::pod});
   out.definition.slots = read_byte(from, "wanted");
-  out.definition.command = read_texts(from, "command");
+  if (out.definition.kind == slot_kind::pod)
+    out.definition.pod = read_pod(from);
   out.definition.policy = read_policy(from);
   out.is_deleted = from.flag("deleted");
   out.last_term = from.count("last_term");
@@ -246,11 +198,14 @@ expected<slot_group_document> read_slot_group(std::string_view text,
 std::string render(const slot_group_document& x) {
   auto out = x.others;
   out["format"] = slot_group_format;
+  out["id"] = x.id;
+  out["request_id"] = x.request_id;
   out["name"] = x.definition.name;
   out["kind"] = to_string(x.definition.kind);
   out["wanted"] = x.definition.slots;
-  out["command"] = x.definition.command;
-  out["policy"] = policy_json(x.definition.policy);
+  if (x.definition.kind == slot_kind::pod)
+    out["pod"] = pod_json(x.definition);
+  out["policy"] = to_json(x.definition.policy);
   out["deleted"] = x.is_deleted;
   out["last_term"] = x.last_term;
   out["failed_places"] = x.failed_places;

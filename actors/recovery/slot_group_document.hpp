@@ -5,6 +5,7 @@
 #include "actors/recovery/backoff.hpp"
 
 #include "messages/json.hpp"
+#include "messages/recovery.hpp"
 
 #include <set>
 #include <string>
@@ -12,46 +13,6 @@
 #include <vector>
 
 namespace muster {
-
-/// What occupies the slots of a group.
-enum class slot_kind { worker, pod };
-
-[[nodiscard]] std::string_view to_string(slot_kind x);
-
-/// How a slot is.
-enum class slot_health {
-  empty,
-  /// Its occupant is on its way, or is looked for after a restart of the node.
-  starting,
-  healthy,
-  /// Its occupant lives and does not do well.
-  unhealthy,
-  /// Its occupant has failed; the next one has to wait.
-  backing_off,
-  /// Its occupants failed too often, and nobody has reset it.
-  failed,
-  /// Its occupant shall end, and has not yet.
-  stopping,
-};
-
-[[nodiscard]] std::string_view to_string(slot_health x);
-
-/// What somebody wants to be kept alive.
-struct slot_group_definition {
-  std::string name;
-  slot_kind kind = slot_kind::worker;
-  std::uint8_t slots = 0;
-  /// What a pod runs; empty for the reference pod.
-  std::vector<std::string> command;
-  restart_policy policy;
-
-  friend bool
-  operator==(const slot_group_definition&, const slot_group_definition&)
-    = default;
-};
-
-/// @returns `invalid_argument`.
-[[nodiscard]] expected<void> check(const slot_group_definition& what);
 
 /// What is on disk about one slot.
 struct slot_record {
@@ -81,6 +42,10 @@ struct stray_occupant {
 
 /// The document of a group.
 struct slot_group_document {
+  /// Names this group among all that ever were, see `make_group_id`.
+  std::string id;
+  /// Of the request that made it.
+  std::string request_id;
   slot_group_definition definition;
   /// Whether it is on its way out.
   bool is_deleted = false;

@@ -247,6 +247,14 @@ void release_worker(session_pointer self) {
     self->send(st.context->pool, release_atom::value, worker->sid, id_of(self));
 }
 
+/// The same for one that is dead, or hangs.
+void lose_worker(session_pointer self, const failure& why) {
+  auto& st = self->state;
+  if (auto worker = std::exchange(st.worker, std::nullopt))
+    self->send(st.context->pool, release_atom::value, worker->sid, id_of(self),
+               why);
+}
+
 /// A session that is over has no worker: neither one that an earlier node gave
 /// it, nor one that is on its way.
 void end_workers(session_pointer self) {
@@ -457,6 +465,7 @@ void arm_look(session_pointer self, std::chrono::nanoseconds after) {
 void lose_host(session_pointer self, const failure& why) {
   auto& st = self->state;
   auto& core = *st.core;
+  lose_worker(self, why);
   perform(self, ++st.losses > 1 ? core.machine_failed(why)
                                 : core.machine_lost(now_ms(self)));
 }

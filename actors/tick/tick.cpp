@@ -10,8 +10,10 @@ namespace {
 
 using tick_pointer = tick_impl::stateful_pointer<tick_state>;
 
-std::int64_t ms_since(tick_pointer self, std::int64_t start_ns) {
-  return (self->state.steady_ns() - start_ns) / 1'000'000;
+/// The time since then in milliseconds, to the microsecond.
+double ms_since(tick_pointer self, std::int64_t start_ns) {
+  auto us = (self->state.steady_ns() - start_ns) / 1'000;
+  return static_cast<double>(us) / 1'000;
 }
 
 void finish(tick_pointer self) {

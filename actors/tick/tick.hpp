@@ -31,7 +31,7 @@ struct tick_state {
     /// Asked and not answered yet; it is not asked again before.
     bool busy = false;
     /// How long its last answer took.
-    std::int64_t last_ms = 0;
+    double last_ms = 0;
     /// What it said it had done, in all.
     std::uint64_t done = 0;
     /// Ticks that went on without its answer, or without asking it.
@@ -69,7 +69,7 @@ struct tick_state {
   std::uint64_t overruns = 0;
 
   std::int64_t began_ns = 0;
-  std::int64_t last_ms = 0;
+  double last_ms = 0;
 };
 
 /// What the TICK sends itself.

@@ -323,6 +323,54 @@ expected<std::vector<scope_holder>> client::pod_holders(const std::string& path,
                                         scopes_atom::value, path);
 }
 
+// -- recovery -----------------------------------------------------------------
+
+expected<slot_group_view>
+client::group_create(const slot_group_definition& what, call_options how) {
+  return ask_once<slot_group_view>(*node_, how, group_atom::value,
+                                   create_atom::value, what);
+}
+
+expected<std::vector<slot_group_view>> client::group_list(deadline limit) {
+  return ask<std::vector<slot_group_view>>(*node_, limit, group_atom::value,
+                                           list_atom::value);
+}
+
+expected<slot_group_view> client::group_show(const std::string& name,
+                                             deadline limit) {
+  return ask<slot_group_view>(*node_, limit, group_atom::value,
+                              show_atom::value, name);
+}
+
+expected<slot_group_view> client::group_scale(const std::string& name,
+                                              std::uint8_t slots,
+                                              deadline limit) {
+  return ask<slot_group_view>(*node_, limit, group_atom::value,
+                              scale_atom::value, name, slots);
+}
+
+expected<slot_group_view> client::group_reset(const std::string& name,
+                                              deadline limit) {
+  return ask<slot_group_view>(*node_, limit, group_atom::value,
+                              reset_atom::value, name);
+}
+
+expected<void> client::group_delete(const std::string& name, deadline limit) {
+  return ask<caf::ok_atom>(*node_, limit, group_atom::value, delete_atom::value,
+                           name)
+    .map([](caf::ok_atom) {});
+}
+
+expected<std::vector<handler_view>> client::recovery_list(deadline limit) {
+  return ask<std::vector<handler_view>>(*node_, limit, recovery_atom::value,
+                                        list_atom::value);
+}
+
+expected<struct recovery_pass> client::recovery_run(deadline limit) {
+  return ask<struct recovery_pass>(*node_, limit, recovery_atom::value,
+                                   run_atom::value);
+}
+
 // -- the node -----------------------------------------------------------------
 
 expected<std::string> client::status(deadline limit) {

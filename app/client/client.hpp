@@ -7,6 +7,7 @@
 #include "messages/persistence.hpp"
 #include "messages/pod.hpp"
 #include "messages/pool.hpp"
+#include "messages/recovery.hpp"
 #include "messages/session.hpp"
 
 #include <chrono>
@@ -218,6 +219,39 @@ public:
   /// Who may do something at an absolute path.
   [[nodiscard]] expected<std::vector<scope_holder>>
   pod_holders(const std::string& path, deadline limit = {});
+
+  // -- recovery ---------------------------------------------------------------
+
+  /// Makes a group; gives it once it is on disk. Its slots are filled behind
+  /// that.
+  [[nodiscard]] expected<slot_group_view>
+  group_create(const slot_group_definition& what, call_options how = {});
+
+  [[nodiscard]] expected<std::vector<slot_group_view>> group_list(deadline limit
+                                                                  = {});
+
+  [[nodiscard]] expected<slot_group_view> group_show(const std::string& name,
+                                                     deadline limit = {});
+
+  /// Lets a group have that many slots. The highest go first.
+  [[nodiscard]] expected<slot_group_view>
+  group_scale(const std::string& name, std::uint8_t slots, deadline limit = {});
+
+  /// Forgets the failures of a group.
+  [[nodiscard]] expected<slot_group_view> group_reset(const std::string& name,
+                                                      deadline limit = {});
+
+  /// Stops all that is in a group; returns once it is gone.
+  [[nodiscard]] expected<void> group_delete(const std::string& name,
+                                            deadline limit = {});
+
+  /// Who puts back what died, in the order in which they are asked.
+  [[nodiscard]] expected<std::vector<handler_view>> recovery_list(deadline limit
+                                                                  = {});
+
+  /// Lets all of them put back what they can now.
+  [[nodiscard]] expected<struct recovery_pass> recovery_run(deadline limit
+                                                            = {});
 
   // -- the node ---------------------------------------------------------------
 

@@ -78,6 +78,8 @@ void add_pool_commands(CLI::App& app, command_context& context);
 
 void add_pod_commands(CLI::App& app, command_context& context);
 
+void add_recovery_commands(CLI::App& app, command_context& context);
+
 void add_status_commands(CLI::App& app, command_context& context);
 
 void add_config_commands(CLI::App& app, command_context& context);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "app/commands/command.hpp"
+#include "app/commands/pod_order_options.hpp"
 #include "app/settings/units.hpp"
 
 #include "messages/pod_json.hpp"
@@ -8,9 +9,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
-#include <filesystem>
-#include <system_error>
 
 namespace muster {
 
@@ -23,15 +21,9 @@ struct pod_options {
   std::string text;
   std::string request_id;
   // -- of spawn ---------------------------------------------------------------
-  std::string task;
-  std::vector<std::string> scope;
-  std::vector<std::string> delegation;
-  std::string cwd;
+  pod_order_options order;
   std::string lender;
-  std::string sandbox = "required";
   std::vector<std::string> environment;
-  std::vector<std::string> command;
-  bool speaks_protocol = false;
   // -- of read ----------------------------------------------------------------
   std::string reader{pod_operator};
   std::string from;
@@ -50,65 +42,14 @@ std::string dash_if_empty(const std::string& text) {
   return text.empty() ? "-" : text;
 }
 
-/// The rules of all lists. Their paths are absolute: a rule with another one is
-/// refused, as it would say something else in each folder.
-expected<std::vector<scope_rule>>
-read_rules(const std::vector<std::string>& lists) {
-  std::vector<scope_rule> out;
-  for (auto& list : lists) {
-    auto rules = parse_rules(list);
-    if (!rules)
-      return failed{rules.error()};
-    out.insert(out.end(), rules->begin(), rules->end());
-  }
-  return out;
-}
-
-expected<std::string> absolute(const std::string& path) {
-  std::error_code code;
-  auto out = std::filesystem::absolute(path, code);
-  if (code)
-    return fail(errc::invalid_argument,
-                fmt::format("'{}' is no path: {}", path, code.message()));
-  return out.lexically_normal().string();
-}
-
-expected<pod_order> order_from(const pod_options& options) {
-  pod_order out;
-  out.name = options.name;
-  out.task = options.task;
-  out.lender = options.lender;
-  out.command = options.command;
-  out.environment = options.environment;
-  out.kind = out.command.empty() || options.speaks_protocol
-               ? pod_class::protocol
-               : pod_class::plain;
-  auto scope = read_rules(options.scope);
-  if (!scope)
-    return failed{scope.error()};
-  out.scope = std::move(*scope);
-  auto delegation = read_rules(options.delegation);
-  if (!delegation)
-    return failed{delegation.error()};
-  out.delegation.allow = std::move(*delegation);
-  auto sandbox = parse_sandbox(options.sandbox);
-  if (!sandbox)
-    return failed{sandbox.error()};
-  out.sandbox = *sandbox;
-  if (!options.cwd.empty()) {
-    auto cwd = absolute(options.cwd);
-    if (!cwd)
-      return failed{cwd.error()};
-    out.cwd = std::move(*cwd);
-  }
-  return out;
-}
-
 expected<int> spawn(client& node, const console& out,
                     const pod_options& options) {
-  auto order = order_from(options);
+  auto order = read_pod_order(options.order);
   if (!order)
     return failed{order.error()};
+  order->name = options.name;
+  order->lender = options.lender;
+  order->environment = options.environment;
   auto pod = node.pod_spawn(*order, {{}, options.request_id});
   if (!pod)
     return failed{pod.error()};
@@ -221,7 +162,7 @@ expected<int> stop(client& node, const console& out,
 
 expected<int> check(client& node, const console& out,
                     const pod_options& options) {
-  auto path = absolute(options.path);
+  auto path = absolute_path(options.path);
   if (!path)
     return failed{path.error()};
   auto holders = node.pod_holders(*path);
@@ -272,31 +213,12 @@ void add_pod_commands(CLI::App& app, command_context& context) {
                  "Its name, unique among those that "
                  "live")
     ->required();
-  spawn_app->add_option("--task", o->task, "What it shall do");
-  spawn_app
-    ->add_option("--scope", o->scope,
-                 "What it is lent: r:/PATH, w:/PATH, or r1: and w1: for one "
-                 "level; with commas between them")
-    ->required()
-    ->allow_extra_args(false);
-  spawn_app
-    ->add_option("--delegate", o->delegation,
-                 "What of that it may lend to pods of its own")
-    ->allow_extra_args(false);
-  spawn_app->add_option("--cwd", o->cwd,
-                        "Where it works; the first rule's target otherwise");
   spawn_app->add_option("--lender", o->lender,
                         "The pod that lends to it; the operator otherwise");
-  spawn_app->add_option("--sandbox", o->sandbox,
-                        "required, best-effort or off");
   spawn_app
     ->add_option("--env", o->environment, "A variable for it, NAME=VALUE")
     ->allow_extra_args(false);
-  spawn_app->add_flag("--protocol", o->speaks_protocol,
-                      "The program behind -- speaks the protocol of pods");
-  spawn_app->add_option("COMMAND", o->command,
-                        "The program and its arguments, behind --; the "
-                        "reference pod otherwise");
+  add_pod_order_options(spawn_app, o->order)->required();
   add_request_id(spawn_app, o->request_id);
   add_client_command(parent, context, o, "list", "List the pods", list);
   auto* send_app = add_client_command(

@@ -145,8 +145,13 @@ void add_pool_commands(CLI::App& app, command_context& context) {
   auto* stop_app = add_client_command(
     parent, context, o, "stop",
     "Stop a worker, or all; a session loses nothing by it", stop);
-  stop_app->add_option("ID", o->sid,
-                       "The worker, or the unique beginning of its id");
+  auto is_given = [](const std::string& text) {
+    return std::string{text.empty() ? "is empty; leave it out to stop all"
+                                    : ""};
+  };
+  stop_app
+    ->add_option("ID", o->sid, "The worker, or the unique beginning of its id")
+    ->check(is_given);
   add_client_command(parent, context, o, "gc", "Take out workers that are dead",
                      collect);
 }

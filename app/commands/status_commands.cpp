@@ -7,6 +7,12 @@
 #include "actors/node/tls_folder.hpp"
 #include "actors/persistence/database.hpp"
 #include "actors/persistence/state_directory.hpp"
+#include "actors/pod/pod_document.hpp"
+#include "actors/pod/spawned_pod_registry.hpp"
+#include "actors/pool/pool_document.hpp"
+#include "actors/pool/pool_registry.hpp"
+#include "actors/recovery/slot_group.hpp"
+#include "actors/recovery/slot_group_document.hpp"
 #include "actors/remote/identity.hpp"
 
 #include <caf/config.hpp>
@@ -16,6 +22,8 @@
 
 #include <filesystem>
 #include <muster_version.hpp>
+#include <optional>
+#include <set>
 
 #include <gnu/libc-version.h>
 #include <sys/statvfs.h>
@@ -147,6 +155,35 @@ finding look_at_database(const std::string& directory) {
                       (*opened)->count(session_phase::paused))};
 }
 
+/// Reads the rolls that are kept beside the database.
+finding look_at_documents(const std::string& directory) {
+  std::size_t count = 0;
+  std::optional<failure> fault;
+  std::error_code code;
+  auto look = [&](const std::string& path, auto read) {
+    if (fault || !std::filesystem::exists(path, code))
+      return;
+    ++count;
+    auto document = read_input(path).and_then(
+      [&](const std::string& text) { return read(text, path); });
+    if (!document)
+      fault = document.error();
+  };
+  look(directory + "/" + pool_registry_document, read_pool_document);
+  look(directory + "/" + pod_registry_document, read_pod_document);
+  std::set<std::string> groups;
+  auto folder = directory + "/" + slot_group_folder;
+  for (auto& entry : std::filesystem::directory_iterator{folder, code})
+    if (entry.path().extension() == ".json")
+      groups.insert(entry.path());
+  for (auto& path : groups)
+    look(path, read_slot_group);
+  if (fault)
+    return {"documents", false, fault->message, fault->code};
+  return {"documents", true,
+          count == 0 ? "there are none yet" : fmt::format("{} sound", count)};
+}
+
 constexpr std::int64_t day_ms = 24ll * 60 * 60 * 1'000;
 
 /// For how long the certificates of a folder are good.
@@ -205,9 +242,10 @@ finding look_at_certificates(const std::string& directory) {
 int doctor(const command_context& context) {
   auto out = context.out();
   auto directory = context.state_directory();
-  finding all[] = {look_at_config(context), look_at_room(directory),
-                   look_at_database(directory), look_at_certificates(directory),
-                   look_at_node(context)};
+  finding all[]
+    = {look_at_config(context),         look_at_room(directory),
+       look_at_database(directory),     look_at_documents(directory),
+       look_at_certificates(directory), look_at_node(context)};
   int exit_code = 0;
   auto documents = json::array();
   std::vector<std::vector<std::string>> rows;

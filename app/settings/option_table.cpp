@@ -219,8 +219,14 @@ std::vector<option> make_options() {
       "pool.patience", [](s & x) -> auto& { return x.pool.patience; }, 2s, day,
       "How long a worker that has something to do may say nothing"),
     duration(
+      "pool.ping-interval", [](s & x) -> auto& { return x.pool.ping_interval; },
+      10ms, day,
+      "How often a worker is asked whether it is there; one that says nothing "
+      "for three times as long is killed"),
+    duration(
       "pool.idle-timeout", [](s & x) -> auto& { return x.pool.idle_timeout; },
-      1s, 3'650 * day, "How long a worker is kept that nobody uses"),
+      1s, 3'650 * day,
+      "How long a worker is kept that nobody uses, unless it is in a group"),
     duration(
       "pool.orphan-timeout",
       [](s & x) -> auto& { return x.pool.orphan_timeout; }, 1s, 3'650 * day,
@@ -267,6 +273,11 @@ std::vector<option> make_options() {
       "How long a pod that is looked for may take to answer; all are asked "
       "side by side"),
     duration(
+      "pods.ping-interval", [](s & x) -> auto& { return x.pods.ping_interval; },
+      10ms, day,
+      "How often a pod is asked whether it is there; one that says nothing for "
+      "three times as long is unreachable"),
+    duration(
       "pods.send-timeout", [](s & x) -> auto& { return x.pods.send_timeout; },
       100ms, day,
       "How long a pod may take to begin a turn that it was asked for"),
@@ -282,6 +293,47 @@ std::vector<option> make_options() {
       100ms, day,
       "How long it may take from SIGKILL, before a stop is answered with an "
       "error"),
+
+    number(
+      "recovery.max-groups",
+      [](s & x) -> auto& { return x.recovery.max_groups; }, 1, 1'000,
+      "Groups of slots"),
+    number(
+      "recovery.max-handlers",
+      [](s & x) -> auto& { return x.recovery.max_handlers; }, 1, 100'000,
+      "Those who put back what died; each group is one of them"),
+    number(
+      "recovery.max-waiting",
+      [](s & x) -> auto& { return x.recovery.max_waiting; }, 1, many,
+      "Requests that may wait for the end of a pass"),
+    number(
+      "recovery.max-recoveries",
+      [](s & x) -> auto& { return x.recovery.max_recoveries; }, 1, 100'000,
+      "Slots that are worked on in one pass, of all groups"),
+    number(
+      "recovery.max-recoveries-of-one",
+      [](s & x) -> auto& { return x.recovery.max_recoveries_per_handler; }, 1,
+      255, "How many of these may be of one group"),
+    duration(
+      "recovery.pass-gap", [](s & x) -> auto& { return x.recovery.pass_gap; },
+      1ms, day, "From one pass to the next one that does not wait for a beat"),
+    duration(
+      "recovery.start-timeout",
+      [](s & x) -> auto& { return x.recovery.groups.start_timeout; }, 100ms,
+      day, "How long a slot may take to be filled before that is undone"),
+    duration(
+      "recovery.stop-timeout",
+      [](s & x) -> auto& { return x.recovery.groups.stop_timeout; }, 100ms, day,
+      "How long a slot may take to be emptied before it is tried again"),
+    duration(
+      "recovery.find-timeout",
+      [](s & x) -> auto& { return x.recovery.groups.find_timeout; }, 100ms, day,
+      "How long it may take to find again what was in a slot, before it is "
+      "looked for again"),
+    duration(
+      "recovery.patience",
+      [](s & x) -> auto& { return x.recovery.groups.patience; }, 0ms, day,
+      "How long what is in a slot may be unhealthy before it is replaced"),
 
     duration(
       "tick.interval", [](s & x) -> auto& { return x.tick.interval; }, 10ms,

@@ -49,8 +49,8 @@ int main(int argc, char** argv) {
   std::vector<row> rows;
   std::vector<bar> bars;
   // The children of `memory` are to begin with little in memory.
-  for (auto* measure :
-       {memory, durable, pool, pods, remote, replay, restart, life}) {
+  for (auto* measure : {memory, durable, pool, pods, recovery, tick, remote,
+                        replay, restart, life}) {
     auto part = measure(how);
     rows.insert(rows.end(), part.rows.begin(), part.rows.end());
     bars.insert(bars.end(), part.bars.begin(), part.bars.end());

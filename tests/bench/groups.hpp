@@ -26,6 +26,12 @@ struct group {
 /// What may be lent among many, and how soon a pod is ready.
 [[nodiscard]] group pods(const options& how);
 
+/// How long a pass takes, and how soon what died is replaced.
+[[nodiscard]] group recovery(const options& how);
+
+/// How long a tick takes that has a lot to look after.
+[[nodiscard]] group tick(const options& how);
+
 /// How quickly recorded answers are replayed.
 [[nodiscard]] group replay(const options& how);
 

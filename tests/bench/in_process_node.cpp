@@ -56,6 +56,7 @@ in_process_node::in_process_node(const std::string& directory,
   parts->pods = system_pod_parts(pods);
   parts->pods.processes = std::move(*children);
   parts->pods.sockets = std::make_shared<system_sockets>(*loop);
+  parts->recovery = system_recovery_parts();
   system_ = std::make_unique<caf::actor_system>(config_);
   impl_ = system_->spawn(node, std::shared_ptr<const node_parts>{parts});
   node_ = caf::actor_cast<node_actor>(impl_);

@@ -10,6 +10,7 @@
 #include <caf/all.hpp>
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,20 @@ public:
   /// @returns sessions per second, each on disk.
   double spawn_rate(const std::string& code, std::size_t at_a_time,
                     double seconds);
+
+  /// Asks the node, and waits.
+  /// @throws std::runtime_error if it refuses.
+  template <class T, class... Ts>
+  T ask(Ts... request) {
+    caf::scoped_actor self{*system_};
+    T out;
+    self->request(node_, caf::infinite, std::move(request)...)
+      .receive([&](T& x) { out = std::move(x); },
+               [](const caf::error& error) {
+                 throw std::runtime_error{from_caf(error).message};
+               });
+    return out;
+  }
 
   /// What the node says of itself, as JSON.
   [[nodiscard]] std::string status();

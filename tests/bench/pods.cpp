@@ -28,7 +28,7 @@ scope_table table_of_many() {
     if (!out.lend(
           {pod_operator,
            fmt::format("pod{}", i),
-           {{{fmt::format("/srv/work/{}/src", i), permission::write, true}},
+           {{{fmt::format("/srv/tree/{}/src", i), permission::write, true}},
             {}},
            {}},
           [&] { return fmt::format("l-{}", ++ids); }))
@@ -51,7 +51,7 @@ double check_of_path() {
   return time_of(20'000, [&](int i) {
     auto n = i % many_allocations;
     auto found = table.permission_of(
-      fmt::format("pod{}", n), fmt::format("/srv/work/{}/src/a/b/c.txt", n));
+      fmt::format("pod{}", n), fmt::format("/srv/tree/{}/src/a/b/c.txt", n));
     if (!found || *found != permission::write)
       throw std::runtime_error{"a pod may not write to what it was lent"};
   });
@@ -78,7 +78,6 @@ double start_of_pod(const options& how, pod_class kind) {
   scratch folder{how.folder};
   scratch work{how.folder};
   in_process_node node{folder.path()};
-  caf::scoped_actor self{node.system()};
   std::vector<double> samples;
   for (int i = 0; i < 10; ++i) {
     pod_order order;
@@ -89,20 +88,12 @@ double start_of_pod(const options& how, pod_class kind) {
     order.kind = kind;
     if (kind == pod_class::plain)
       order.command = {"sleep", "1000"};
-    auto fail = [](const caf::error& error) {
-      throw std::runtime_error{from_caf(error).message};
-    };
     auto begin = clock::now();
-    self
-      ->request(node.handle(), caf::infinite, pod_atom::value,
-                spawn_atom::value, order, std::string{once})
-      .receive([](const pod_view&) {}, fail);
+    node.ask<pod_view>(pod_atom::value, spawn_atom::value, order,
+                       std::string{once});
     std::chrono::duration<double, std::milli> took = clock::now() - begin;
     samples.push_back(took.count());
-    self
-      ->request(node.handle(), caf::infinite, pod_atom::value, stop_atom::value,
-                order.name)
-      .receive([](const pod_stop_reply&) {}, fail);
+    node.ask<pod_stop_reply>(pod_atom::value, stop_atom::value, order.name);
   }
   return median(std::move(samples));
 }

@@ -39,19 +39,6 @@ constexpr std::size_t many_entries = 1'000;
 
 // -- real workers -------------------------------------------------------------
 
-/// Asks a node, and waits.
-template <class T, class... Ts>
-T ask(in_process_node& node, Ts... request) {
-  caf::scoped_actor self{node.system()};
-  T out;
-  self->request(node.handle(), caf::infinite, request...)
-    .receive([&](T& x) { out = std::move(x); },
-             [](const caf::error& error) {
-               throw std::runtime_error{from_caf(error).message};
-             });
-  return out;
-}
-
 /// Feeds one session that runs in a worker.
 double feed_in_worker(const options& how) {
   scratch folder{how.folder};
@@ -60,11 +47,11 @@ double feed_in_worker(const options& how) {
   spec.code = asking_script();
   spec.isolation = session_isolation::worker;
   std::vector<std::string> ids{
-    ask<session_view>(node, start_atom::value, spec, std::string{once})
+    node.ask<session_view>(start_atom::value, spec, std::string{once})
       .session_id};
   node.feed(ids, 0.05);
   auto rate = node.feed(ids, how.seconds);
-  ask<session_view>(node, cancel_atom::value, ids.front(), cancel_reason{});
+  node.ask<session_view>(cancel_atom::value, ids.front(), cancel_reason{});
   return rate;
 }
 
@@ -76,11 +63,11 @@ double start_of_worker(const options& how) {
   std::vector<double> samples;
   for (int i = 0; i < 20; ++i) {
     auto begin = clock::now();
-    ask<worker_view>(node, pool_atom::value, spawn_atom::value,
-                     std::string{once});
+    node.ask<worker_view>(pool_atom::value, spawn_atom::value,
+                          std::string{once});
     samples.push_back(milliseconds{clock::now() - begin}.count());
   }
-  ask<pool_stop_reply>(node, pool_atom::value, stop_atom::value, std::string{});
+  node.ask<pool_stop_reply>(pool_atom::value, stop_atom::value, std::string{});
   return median(std::move(samples));
 }
 

@@ -187,7 +187,7 @@ CAF_TEST(the doctor looks at everything and finds a sound node) {
     CAF_CHECK_EQUAL(x["ok"], true);
     checks += x["check"].get<std::string>() + ", ";
   }
-  CAF_CHECK_EQUAL(checks, "configuration, room on disk, database, "
+  CAF_CHECK_EQUAL(checks, "configuration, room on disk, database, documents, "
                           "certificates, node, ");
   for (auto& line : lines_of(box.run({"doctor"}).out))
     CAF_CHECK(line.starts_with("ok\t"));
@@ -217,6 +217,37 @@ CAF_TEST(the doctor finds a broken configuration and a broken database) {
   CAF_CHECK_EQUAL(sick.code, 8);
   CAF_CHECK_EQUAL(only_document(sick.out)["checks"][2]["ok"], false);
   CAF_CHECK(contains(own.run({"doctor"}).out, "FAULT\tdatabase\t"));
+}
+
+CAF_TEST(the doctor reads the documents of all registries) {
+  black_box own;
+  auto documents = [&] {
+    auto report = only_document(own.run_json({"doctor"}).out);
+    for (auto& x : report["checks"])
+      if (x["check"] == "documents")
+        return x;
+    return json{};
+  };
+  CAF_CHECK_EQUAL(documents()["detail"], "there are none yet");
+  own.require_start();
+  CAF_CHECK_EQUAL(
+    own.run({"group", "create", "crew", "--kind", "worker", "--slots", "1"})
+      .code,
+    0);
+  CAF_CHECK(eventually([&] { return documents()["detail"] == "2 sound"; }));
+  own.stop();
+  CAF_CHECK_EQUAL(documents()["ok"], true);
+  for (auto* name :
+       {"groups/crew.json", "pods/pods.json", "pool/registry.json"}) {
+    auto path = own.state() + "/" + name;
+    std::filesystem::create_directories(
+      std::filesystem::path{path}.parent_path());
+    std::ofstream{path} << "{";
+    auto found = documents();
+    CAF_CHECK_EQUAL(found["ok"], false);
+    CAF_CHECK(contains(found["detail"], path));
+    CAF_CHECK_EQUAL(own.run({"doctor"}).code, 8);
+  }
 }
 
 CAF_TEST(the doctor looks at the certificates) {

@@ -143,6 +143,40 @@ CAF_TEST(the service manager hears nothing of a node that cannot start) {
   CAF_CHECK_EQUAL(manager.receive(0ms), "");
 }
 
+CAF_TEST(the service manager hears of each beat if it wants to) {
+  for (bool is_meant : {true, false}) {
+    CAF_MESSAGE("meant for " << (is_meant ? "this process" : "another"));
+    black_box box;
+    auto path = box.folder.path() + "/notify";
+    notify_socket manager{path};
+    program_options options;
+    options.variables["NOTIFY_SOCKET"] = path;
+    options.variables["WATCHDOG_USEC"] = "30000000";
+    options.runner = {
+      "/bin/sh", "-c",
+      fmt::format("export WATCHDOG_PID={}; exec \"$@\"", is_meant ? "$$" : "1"),
+      "sh"};
+    CAF_REQUIRE(box.start({"--tick.interval", "100ms"}, options));
+    auto beats = [&] {
+      auto status = box.run_json({"status"}).document();
+      return status["tick"].value("completed", 0);
+    };
+    CAF_CHECK(eventually([&] { return beats() >= 3; }));
+    box.node().signal(SIGTERM);
+    std::vector<std::string> heard;
+    do
+      heard.push_back(manager.receive(30s));
+    while (!heard.back().empty() && heard.back() != "STOPPING=1");
+    CAF_CHECK_EQUAL(heard.back(), "STOPPING=1");
+    CAF_CHECK_EQUAL(std::count(heard.begin(), heard.end(), "READY=1"), 1);
+    auto calm = std::count(heard.begin(), heard.end(), "WATCHDOG=1");
+    CAF_CHECK(is_meant ? calm >= 3 : calm == 0);
+    auto ended = box.node().wait(30s);
+    CAF_REQUIRE(ended);
+    CAF_CHECK_EQUAL(ended->code, 0);
+  }
+}
+
 // -- stopping -----------------------------------------------------------------
 
 CAF_TEST(a node that is told to stop leaves its sessions to the next one) {

@@ -98,11 +98,16 @@ CAF_TEST(C07 a batch is answered one by one in a worker) {
   pool_box box;
   box.require_start();
   auto id = box.paused_in_worker(
-    "return alc.parallel({'a', 'b'}, function(x) return x end)");
-  auto first = box.run_json({"session", "feed", id, "--query", "q-1", "two"});
-  CAF_CHECK_EQUAL(first.document()["status"], "accepted");
-  // N13: the sole query that is left is meant.
-  CAF_CHECK_EQUAL(box.fed(id, "one")["result"].dump(), R"(["one","two"])");
+    "return alc.parallel({'a', 'b', 'c'}, function(x) return x end)");
+  auto feed = [&](const std::string& query, const std::string& text) {
+    auto fed = box.run_json({"session", "feed", id, "--query", query, text});
+    return fed.document()["status"];
+  };
+  CAF_CHECK_EQUAL(feed("q-2", "three"), "accepted");
+  CAF_CHECK_EQUAL(feed("q-0", "one"), "accepted");
+  // N13: the sole query that is left is meant, which is not the first one.
+  CAF_CHECK_EQUAL(box.fed(id, "two")["result"].dump(),
+                  R"(["one","two","three"])");
   CAF_CHECK_EQUAL(box.leftovers(), "");
 }
 
@@ -277,6 +282,7 @@ CAF_TEST(C10 a worker is stopped by a part of its id and its session goes on) {
     std::ignore = box.fed(ids.back(), "x");
   }
   auto sid = box.worker_of(ids[0])["sid"].get<std::string>();
+  CAF_CHECK_EQUAL(box.run({"pool", "stop", ""}).code, 2);
   auto some = box.run_json({"pool", "stop", "p-"});
   CAF_CHECK_EQUAL(some.error_code(), "ambiguous");
   CAF_CHECK_EQUAL(box.workers().size(), 3u);

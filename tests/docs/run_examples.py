@@ -224,6 +224,22 @@ def signal_all(pids, number):
             pass
 
 
+def pods_below(folder):
+    """The pods of nodes whose state is below a folder; they have sessions of
+    their own."""
+    begin = f"MUSTER_POD_FOLDER={folder}/".encode()
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as environment:
+                variables = environment.read().split(b"\0")
+        except OSError:
+            continue
+        if any(x.startswith(begin) for x in variables):
+            found.append(int(name))
+    return found
+
+
 class Shell:
     """One bash, which runs one command after the other."""
 
@@ -437,9 +453,13 @@ def run_page(page, muster):
                             "or say why it is not run")
     finally:
         killed = shell.stop()
+        pods = pods_below(folder)
+        signal_all(pods, signal.SIGKILL)
         shutil.rmtree(folder)
     if killed:
         raise Fault(page, 1, f"{killed} processes did not end when told to")
+    if pods:
+        raise Fault(page, 1, f"{len(pods)} processes of pods were not stopped")
     if run == 0:
         raise Fault(page, 1, "no example was run")
     return run, written, left

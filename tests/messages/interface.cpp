@@ -188,6 +188,48 @@ std::optional<sandbox_mode> behind(sandbox_mode x) {
   return std::nullopt;
 }
 
+std::optional<slot_kind> behind(slot_kind x) {
+  switch (x) {
+    case slot_kind::worker:
+      return slot_kind::pod;
+    case slot_kind::pod:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<slot_health> behind(slot_health x) {
+  switch (x) {
+    case slot_health::empty:
+      return slot_health::starting;
+    case slot_health::starting:
+      return slot_health::healthy;
+    case slot_health::healthy:
+      return slot_health::unhealthy;
+    case slot_health::unhealthy:
+      return slot_health::backing_off;
+    case slot_health::backing_off:
+      return slot_health::failed;
+    case slot_health::failed:
+      return slot_health::stopping;
+    case slot_health::stopping:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<handler_policy> behind(handler_policy x) {
+  switch (x) {
+    case handler_policy::evict:
+      return handler_policy::quarantine;
+    case handler_policy::quarantine:
+      return handler_policy::escalate;
+    case handler_policy::escalate:
+      break;
+  }
+  return std::nullopt;
+}
+
 std::optional<permission> behind(permission x) {
   switch (x) {
     case permission::read:
@@ -292,8 +334,20 @@ struct fixture : test_coordinator_fixture<config> {
         order.sandbox = sandbox;
         out.append(order);
       }
-    for (auto level : from(permission::read))
-      out.append(scope_rule{"/", level, true});
+    for (auto kind : from(slot_kind::worker))
+      out.append(slot_group_definition{"group", kind, 1, {}, {}});
+    for (auto health : from(slot_health::empty)) {
+      slot_view slot;
+      slot.health = health;
+      out.append(slot_group_view{{}, false, {slot}});
+    }
+    for (auto policy : from(handler_policy::evict))
+      out.append(handler_definition{"handler", policy});
+    for (auto level : from(permission::read)) {
+      pod_view pod;
+      pod.scope = {{"/", level, true}};
+      out.append(pod);
+    }
     for (auto prompt : from(prompt_mode::off)) {
       pending_filter filter;
       filter.prompt = prompt;
@@ -350,9 +404,29 @@ struct fixture : test_coordinator_fixture<config> {
                  "2026",
                  2,
                  "error"};
+    using std::chrono::milliseconds;
+    restart_policy policy{milliseconds(1),
+                          3,
+                          milliseconds(4),
+                          5,
+                          milliseconds(6),
+                          7,
+                          milliseconds(8),
+                          milliseconds(9),
+                          true};
+    slot_group_definition group{"group", slot_kind::pod, 2, order, policy};
+    slot_view slot{1,      slot_health::failed, 2, "crew-1.0", 3, "s-1", 4, 5,
+                   "error"};
+    slot_group_view group_view{group, true, {slot}};
     return caf::make_message(
-      spec, std::vector<answer>{{"q-1", "response", usage}},
-      feed_mode::accepted, wait_for::end, reason, view,
+      group, group_view, std::vector<slot_group_view>{group_view},
+      handler_definition{"handler", handler_policy::quarantine, milliseconds(7),
+                         "peer"},
+      std::vector<handler_view>{{"handler", handler_policy::escalate, "peer", 1,
+                                 2, 3, true, 4, 5, "error"}},
+      recovery_pass{1, {{"handler", 2}}, {"late"}, {"failed"}}, spec,
+      std::vector<answer>{{"q-1", "response", usage}}, feed_mode::accepted,
+      wait_for::end, reason, view,
       feed_reply{{{"q-1", why}, {"q-2", std::nullopt}}, view},
       session_list_request{{session_phase::done}, "s-1", 8},
       session_page{{{"s-1", session_kind::run, session_phase::failed, 1, 2, 3}},

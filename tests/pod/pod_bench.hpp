@@ -71,6 +71,8 @@ struct pod_bench {
   /// What each pod asked for, with the name that it has.
   std::vector<pod::ask> asked;
   std::vector<std::string> warnings;
+  /// What was said of those who occupy slots.
+  std::vector<slot_event> told;
   std::vector<std::string> copies;
   std::vector<std::string> removed;
   std::string mirror;
@@ -209,6 +211,9 @@ struct pod_bench {
     if (auto sent = sockets.send(x.connection, pod::encode(x.what)); !sent)
       perform(table->send_refused(x.id));
   }
+  void on(pod::probe& x) {
+    perform(table->probed(x.id, x.connection, sockets.heard(x.connection)));
+  }
   void on(pod::hang_up& x) {
     sockets.close(x.connection);
   }
@@ -217,6 +222,9 @@ struct pod_bench {
   }
   void on(pod::warn& x) {
     warnings.push_back(x.text);
+  }
+  void on(pod::tell& x) {
+    told.push_back(std::move(x.what));
   }
   template <class Reply>
   void on(Reply& x) {
@@ -362,9 +370,34 @@ struct pod_bench {
     perform(table->tick(++tickets));
     return tickets;
   }
+  pod::ticket probe() {
+    perform(table->probe(++tickets));
+    return tickets;
+  }
+  pod::ticket spawn_slot(const slot_id& slot, const pod_order& order) {
+    perform(table->spawn_slot(++tickets, slot, order));
+    return tickets;
+  }
+  pod::ticket find_slot(const slot_id& slot) {
+    perform(table->find_slot(++tickets, slot));
+    return tickets;
+  }
+  pod::ticket stop_slot(const slot_id& slot) {
+    perform(table->stop_slot(++tickets, slot));
+    return tickets;
+  }
   pod::ticket shut_down() {
     perform(table->shut_down(++tickets));
     return tickets;
+  }
+
+  /// Lets some probes go by, each when the next ping is due.
+  void probe_often(int times) {
+    for (; times > 0; --times) {
+      advance(settings.ping_interval);
+      probe();
+      run();
+    }
   }
 
   // -- answers ----------------------------------------------------------------
@@ -415,10 +448,10 @@ struct pod_bench {
 
   /// Two pods, of which the first has lent to the second.
   std::pair<std::string, std::string> lender_and_borrower() {
-    auto order = order_of("mother", "w:/work");
-    order.delegation.allow = rules("w:/work");
+    auto order = order_of("mother", "w:/land");
+    order.delegation.allow = rules("w:/land");
     auto mother = spawned(order);
-    return {mother, spawned(order_of("child", "w:/work/part"), "mother")};
+    return {mother, spawned(order_of("child", "w:/land/part"), "mother")};
   }
 
   fake_pod& pod_at(const std::string& id) {
@@ -427,6 +460,21 @@ struct pod_bench {
 
   json document() {
     return json::parse(disk);
+  }
+
+  /// All that occupy slots.
+  std::vector<slot_occupant> occupants() {
+    perform(table->list_slots(++tickets));
+    run();
+    return get<pod::reply_slots>(tickets).occupants;
+  }
+
+  /// What was said of slots since this was last called.
+  std::vector<slot_change> changes() {
+    std::vector<slot_change> out_;
+    for (auto& x : std::exchange(told, {}))
+      out_.push_back(x.what);
+    return out_;
   }
 
   /// The entry of a pod on disk; null if there is none.

@@ -64,24 +64,24 @@ CAF_TEST(E4 the end of a pod is told once and again is no end) {
 // The node knows all pods, so no pod has to hear of its grandchildren.
 CAF_TEST(E5 E6 who is lent something by one that ends goes on with its lender) {
   begin();
-  auto order = order_of("mother", "w:/work");
-  order.delegation.allow = rules("w:/work");
+  auto order = order_of("mother", "w:/land");
+  order.delegation.allow = rules("w:/land");
   auto mother = spawned(order);
-  order = order_of("child", "w:/work/part");
-  order.delegation.allow = rules("w:/work/part");
+  order = order_of("child", "w:/land/part");
+  order.delegation.allow = rules("w:/land/part");
   auto child = spawned(order, "mother");
-  auto grandchild = spawned(order_of("grandchild", "w:/work/part/x"), "child");
+  auto grandchild = spawned(order_of("grandchild", "w:/land/part/x"), "child");
   CAF_CHECK_EQUAL(listed("mother").size(), 1u);
   processes.die(child);
   run();
   CAF_CHECK_EQUAL(view("grandchild").lender, "mother");
   CAF_CHECK(processes.lives(grandchild));
-  CAF_CHECK(*table->table().permission_of("mother", "/work/part/x")
+  CAF_CHECK(*table->table().permission_of("mother", "/land/part/x")
             == permission::read);
   auto t = stop("grandchild", "mother");
   run();
-  CAF_CHECK(get<pod::reply_stop>(t).reply.reclaimed == rules("w:/work/part/x"));
-  CAF_CHECK(*table->table().permission_of("mother", "/work/part/x")
+  CAF_CHECK(get<pod::reply_stop>(t).reply.reclaimed == rules("w:/land/part/x"));
+  CAF_CHECK(*table->table().permission_of("mother", "/land/part/x")
             == permission::write);
 }
 
@@ -107,11 +107,11 @@ CAF_TEST(E7 E9 the end of a turn is counted and told and changes no scope) {
 CAF_TEST(E8 the end of a pod gives back its allocation) {
   begin();
   auto [mother, child] = lender_and_borrower();
-  CAF_CHECK(*table->table().permission_of("mother", "/work/part/x")
+  CAF_CHECK(*table->table().permission_of("mother", "/land/part/x")
             == permission::read);
   processes.die(child);
   run();
-  CAF_CHECK(*table->table().permission_of("mother", "/work/part/x")
+  CAF_CHECK(*table->table().permission_of("mother", "/land/part/x")
             == permission::write);
   CAF_CHECK(!table->table().find("child"));
   CAF_CHECK(!is_lent_on_disk("child"));
@@ -226,13 +226,13 @@ CAF_TEST(of what a pod has to hear nothing is lost when there is too much) {
 
 CAF_TEST(a pod that confirms nothing gets no more pods for ever) {
   begin();
-  auto order = order_of("mother", "w:/work");
-  order.delegation.allow = rules("w:/work");
+  auto order = order_of("mother", "w:/land");
+  order.delegation.allow = rules("w:/land");
   auto mother = spawned(order);
   pod_at(mother).confirms = false;
   std::optional<failure> why;
   for (int i = 0; i < 200 && !why; ++i) {
-    auto t = spawn(order_of("child", "w:/work/part"), {}, "mother");
+    auto t = spawn(order_of("child", "w:/land/part"), {}, "mother");
     run();
     if (auto* x = std::get_if<pod::reply_refusal>(&answers.at(t)))
       why = x->why;
@@ -244,7 +244,7 @@ CAF_TEST(a pod that confirms nothing gets no more pods for ever) {
   CAF_CHECK_EQUAL(on_disk("mother")["notices"].size(), 128u);
   pod_at(mother).confirms = true;
   reconnect(mother);
-  auto t = spawn(order_of("child", "w:/work/part"), {}, "mother");
+  auto t = spawn(order_of("child", "w:/land/part"), {}, "mother");
   run();
   CAF_CHECK_EQUAL(get<pod::reply_pod>(t).pod.lender, "mother");
 }
@@ -337,10 +337,16 @@ CAF_TEST(R5 R6 loans stay where nobody knows what a pod left behind) {
   auto id = spawned("a", "w:/a");
   sweep_fails = failure{errc::internal, "nobody knows"};
   auto t = stop("a");
-  advance(10s);
+  run();
+  advance(settings.stop.kill - 1s);
+  CAF_CHECK(!is_answered(t));
+  // Whoever waits is told; the loans stay.
+  advance(2s);
+  CAF_CHECK_EQUAL(refusal(t).code, errc::timeout);
   CAF_CHECK(!is_back("/a/x"));
   CAF_CHECK(is_lent_on_disk("a"));
   CAF_CHECK(!processes.lives(id));
+  t = stop("a");
   sweep_fails.reset();
   tick();
   run();
@@ -422,6 +428,22 @@ CAF_TEST(C9 of two pods the one that is gone is dropped) {
   CAF_CHECK_EQUAL(document()["ended"].size(), 1u);
 }
 
+CAF_TEST(C9 a pod that lives and cannot be held is not dropped) {
+  begin();
+  auto id = spawned("a", "w:/a");
+  restart();
+  processes.max_processes = 0;
+  begin();
+  CAF_CHECK_EQUAL(view("a").phase, pod_phase::unreachable);
+  CAF_CHECK(processes.lives(id));
+  CAF_CHECK(is_lent_on_disk("a"));
+  CAF_CHECK(!is_back("/a/x"));
+  processes.max_processes = 1;
+  tick();
+  run();
+  CAF_CHECK_EQUAL(view("a").phase, pod_phase::ready);
+}
+
 CAF_TEST(C10 what a missing pod was lent comes back and its lender hears so) {
   begin();
   auto [mother, child] = lender_and_borrower();
@@ -429,7 +451,7 @@ CAF_TEST(C10 what a missing pod was lent comes back and its lender hears so) {
   processes.die(child);
   begin();
   CAF_CHECK(table->reclaimed() == texts{"child"});
-  CAF_CHECK(*table->table().permission_of("mother", "/work/part/x")
+  CAF_CHECK(*table->table().permission_of("mother", "/land/part/x")
             == permission::write);
   CAF_CHECK((told(mother) == texts{"shut_down child", "notice"}));
   CAF_CHECK(!table->table().find("child"));

@@ -306,10 +306,10 @@ CAF_TEST(what a pod leaves behind is killed before its loans come back) {
 
 CAF_TEST(S1 a pod is lent what it asks for and is given its task) {
   begin();
-  auto order = order_of("mother", "w:/work");
-  order.delegation.allow = rules("w:/work");
+  auto order = order_of("mother", "w:/land");
+  order.delegation.allow = rules("w:/land");
   spawned(order);
-  auto t = spawn(order_of("child", "w:/work/part", "begin"), {}, "mother");
+  auto t = spawn(order_of("child", "w:/land/part", "begin"), {}, "mother");
   // What it is lent is on disk before its process is.
   CAF_REQUIRE(out);
   CAF_CHECK_EQUAL(processes.orders.size(), 1u);
@@ -326,29 +326,29 @@ CAF_TEST(S1 a pod is lent what it asks for and is given its task) {
   CAF_CHECK_EQUAL(x.lender, "mother");
   CAF_CHECK_EQUAL(x.phase, pod_phase::ready);
   CAF_CHECK_EQUAL(x.sandbox, "landlock 7");
-  CAF_CHECK(x.scope == rules("w:/work/part"));
+  CAF_CHECK(x.scope == rules("w:/land/part"));
   CAF_CHECK(pod_at(x.id).texts == std::vector<std::string>{"begin"});
   CAF_CHECK_EQUAL(on_disk("child")["ready"], true);
-  CAF_CHECK(*table->table().permission_of("mother", "/work/part/x")
+  CAF_CHECK(*table->table().permission_of("mother", "/land/part/x")
             == permission::read);
-  CAF_CHECK(*table->table().permission_of("child", "/work/part/x")
+  CAF_CHECK(*table->table().permission_of("child", "/land/part/x")
             == permission::write);
 }
 
 CAF_TEST(S2 who may not lend cannot spawn) {
   begin();
-  spawned("mother", "w:/work");
-  auto t = spawn(order_of("child", "w:/work/part"), {}, "mother");
+  spawned("mother", "w:/land");
+  auto t = spawn(order_of("child", "w:/land/part"), {}, "mother");
   CAF_CHECK_EQUAL(refusal(t).code, errc::not_allowed);
   CAF_CHECK_EQUAL(table->size(), 1u);
 }
 
 CAF_TEST(S3 a rule that is not recursive lends nothing that reaches further) {
   begin();
-  auto order = order_of("mother", "w1:/work");
-  order.delegation.allow = rules("w1:/work");
+  auto order = order_of("mother", "w1:/land");
+  order.delegation.allow = rules("w1:/land");
   spawned(order);
-  for (auto* wanted : {"w1:/work/child", "w:/work"})
+  for (auto* wanted : {"w1:/land/child", "w:/land"})
     CAF_CHECK_EQUAL(
       refusal(spawn(order_of("child", wanted), {}, "mother")).code,
       errc::not_allowed);
@@ -356,8 +356,8 @@ CAF_TEST(S3 a rule that is not recursive lends nothing that reaches further) {
 
 CAF_TEST(S4 what the lender has not is refused and changes nothing) {
   begin();
-  auto order = order_of("mother", "w:/work");
-  order.delegation.allow = rules("w:/work");
+  auto order = order_of("mother", "w:/land");
+  order.delegation.allow = rules("w:/land");
   spawned(order);
   auto before = table->table().listing();
   auto saved = saves;
@@ -472,7 +472,7 @@ CAF_TEST(nobody is given the pod of somebody else by its request) {
   run();
   spawn(order_of("a", "w:/a"), "r-1");
   run();
-  auto t = spawn(order_of("a", "w:/work/x"), "r-1", "mother");
+  auto t = spawn(order_of("a", "w:/land/x"), "r-1", "mother");
   run();
   CAF_CHECK_EQUAL(refusal(t).code, errc::conflict);
 }
@@ -513,6 +513,27 @@ CAF_TEST(another process at the socket of a pod is not the pod) {
   run();
   CAF_CHECK_EQUAL(refusal(t).code, errc::conflict);
   CAF_CHECK_EQUAL(processes.running(), 0u);
+}
+
+CAF_TEST(a text is refused for good if the connection of its pod ends) {
+  for (bool is_garbage : {true, false}) {
+    pod_bench x;
+    x.begin();
+    auto id = x.spawned("a", "w:/a");
+    x.pod_at(id).is_silent = true;
+    auto t = x.send("a", "do it");
+    x.run();
+    CAF_CHECK(!x.is_answered(t));
+    auto on = x.sockets.at(x.socket_of(id)).at(0);
+    if (is_garbage)
+      x.sockets.say(on, "garbage");
+    else
+      x.sockets.hang_up(on);
+    x.run();
+    // A client repeats what was lost with its own connection.
+    CAF_CHECK_EQUAL(x.refusal(t).code, errc::program_failed);
+    CAF_CHECK(x.refusal(t).message.find("'a'") != std::string::npos);
+  }
 }
 
 CAF_TEST(frames that are none end the connection and no more) {

@@ -59,8 +59,8 @@ struct fixture {
   std::size_t looks = 0;
   std::string report;
   /// What is there; folders end in a slash.
-  std::set<std::string> files{"/work/", "/work/part/", "/work/file", "/other/"};
-  std::map<std::string, std::string> links{{"/link", "/work"}};
+  std::set<std::string> files{"/land/", "/land/part/", "/land/file", "/other/"};
+  std::map<std::string, std::string> links{{"/link", "/land"}};
 
   std::unique_ptr<caf::actor_system_config> config;
   std::unique_ptr<caf::actor_system> system;
@@ -296,8 +296,8 @@ CAF_TEST_FIXTURE_SCOPE(pod_registry_tests, fixture)
 // -- orders -------------------------------------------------------------------
 
 CAF_TEST(a pod is started by confine with its scope and its variables) {
-  auto order = order_of("a", "w:/work,r1:/other", "task");
-  order.cwd = "/work";
+  auto order = order_of("a", "w:/land,r1:/other", "task");
+  order.cwd = "/land";
   order.command = {"/bin/prog", "--flag"};
   order.environment = {"KEY=value"};
   auto x = pod_process(settings, "a.00000001", order);
@@ -305,8 +305,8 @@ CAF_TEST(a pod is started by confine with its scope and its variables) {
   CAF_CHECK(
     (x.arguments
      == std::vector<std::string>{"confine", "--sandbox", "required", "--own",
-                                 "/state/pods/run/a.00000001", "--cwd", "/work",
-                                 "--allow", "w:/work", "--allow", "r1:/other",
+                                 "/state/pods/run/a.00000001", "--cwd", "/land",
+                                 "--allow", "w:/land", "--allow", "r1:/other",
                                  "--", "/bin/prog", "--flag"}));
   CAF_CHECK(has(x.environment, "MUSTER_POD_ID=a.00000001"));
   CAF_CHECK(has(x.environment, "MUSTER_POD_NAME=a"));
@@ -333,48 +333,52 @@ CAF_TEST(S6 S7 an order is for places and works in its first one) {
   auto order = order_of("a", "w:/link,r:/other");
   auto x = resolve_order(parts(), order);
   CAF_REQUIRE(x);
-  CAF_CHECK(x->scope == rules("w:/work,r:/other"));
-  CAF_CHECK_EQUAL(x->cwd, "/work");
+  CAF_CHECK(x->scope == rules("w:/land,r:/other"));
+  CAF_CHECK_EQUAL(x->cwd, "/land");
+  auto told = pod_process(settings, "a.00000001", *x).arguments;
+  auto place = std::find(told.begin(), told.end(), "--cwd");
+  CAF_REQUIRE(told.end() - place > 1);
+  CAF_CHECK_EQUAL(*std::next(place), "/land");
   order.cwd = "/other";
   CAF_CHECK_EQUAL(resolve_order(parts(), order)->cwd, "/other");
   order.cwd = "/link";
-  CAF_CHECK_EQUAL(resolve_order(parts(), order)->cwd, "/work");
+  CAF_CHECK_EQUAL(resolve_order(parts(), order)->cwd, "/land");
 }
 
 CAF_TEST(orders that cannot be carried out are refused and say why) {
-  CAF_CHECK_EQUAL(refused(order_of("../a", "w:/work")), errc::invalid_argument);
-  CAF_CHECK_EQUAL(refused(order_of("", "w:/work")), errc::invalid_argument);
-  CAF_CHECK_EQUAL(refused(order_of(std::string(49, 'a'), "w:/work")),
+  CAF_CHECK_EQUAL(refused(order_of("../a", "w:/land")), errc::invalid_argument);
+  CAF_CHECK_EQUAL(refused(order_of("", "w:/land")), errc::invalid_argument);
+  CAF_CHECK_EQUAL(refused(order_of(std::string(49, 'a'), "w:/land")),
                   errc::invalid_argument);
-  auto order = order_of("a", "w:/work");
+  auto order = order_of("a", "w:/land");
   order.scope.clear();
   CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
   order.scope = {{"work", permission::write, true}};
   CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
   CAF_CHECK_EQUAL(refused(order_of("a", "w:/missing")), errc::not_found);
-  CAF_CHECK_EQUAL(refused(order_of("a", "w:/work", "\xFF")), errc::not_utf8);
+  CAF_CHECK_EQUAL(refused(order_of("a", "w:/land", "\xFF")), errc::not_utf8);
   for (auto& [cwd, why] :
        std::map<std::string, errc>{{"work", errc::invalid_argument},
                                    {"/missing", errc::not_found},
-                                   {"/work/file", errc::invalid_argument},
+                                   {"/land/file", errc::invalid_argument},
                                    {"/other", errc::not_allowed}}) {
-    order = order_of("a", "w:/work");
+    order = order_of("a", "w:/land");
     order.cwd = cwd;
     CAF_CHECK_EQUAL(refused(order), why);
   }
   for (std::string variable :
        {"NAME", "=value", "", "MUSTER_POD_ID=x", "MUSTER_POD_SOCKET=x"}) {
-    order = order_of("a", "w:/work");
+    order = order_of("a", "w:/land");
     order.environment = {variable};
     CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
   }
-  order = order_of("a", "w:/work");
+  order = order_of("a", "w:/land");
   order.environment = {"A=" + std::string(100'000, 'x')};
   CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
   order.environment = {std::string{"A=b\0c", 5}};
   CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
   // An argument of a program has a limit; a frame has more room.
-  order = order_of("a", "w:/work", std::string(100'001, 'x'));
+  order = order_of("a", "w:/land", std::string(100'001, 'x'));
   CAF_CHECK(resolve_order(parts(), order));
   order.kind = pod_class::plain;
   CAF_CHECK_EQUAL(refused(order), errc::too_large);
@@ -387,7 +391,7 @@ CAF_TEST(a pod is spawned listed spoken to read and stopped) {
   auto x = value(spawn(order_of("a", "w:/link", "begin"), "r-1"));
   CAF_CHECK_EQUAL(x.phase, pod_phase::ready);
   CAF_CHECK_EQUAL(x.sandbox, "landlock 7");
-  CAF_CHECK(x.scope == rules("w:/work"));
+  CAF_CHECK(x.scope == rules("w:/land"));
   CAF_CHECK(has(made, "/state/pods/run/" + x.id + "/output"));
   CAF_CHECK_EQUAL(value(spawn(order_of("a", "w:/link", "begin"), "r-1")).id,
                   x.id);
@@ -402,7 +406,7 @@ CAF_TEST(a pod is spawned listed spoken to read and stopped) {
   CAF_CHECK_EQUAL(
     value(ask<scope_listing>(pod_atom::value, scopes_atom::value)).loans.size(),
     1u);
-  CAF_CHECK(value(stop("a")).reclaimed == rules("w:/work"));
+  CAF_CHECK(value(stop("a")).reclaimed == rules("w:/land"));
   CAF_CHECK_EQUAL(pods->running(), 0u);
   CAF_CHECK(value(list()).empty());
 }
@@ -413,7 +417,7 @@ CAF_TEST(what a pod said before it failed is told) {
   pods->on_start = [this](fake_pod&) {
     pods->scripts.assign(1, {{}, std::nullopt, obedience::ends});
   };
-  auto t = spawn(order_of("a", "w:/work"));
+  auto t = spawn(order_of("a", "w:/land"));
   advance(settings.spawn_timeout);
   CAF_CHECK_EQUAL(code(t), errc::timeout);
   CAF_CHECK((**t).error().message.find("no such luck") != std::string::npos);
@@ -422,7 +426,7 @@ CAF_TEST(what a pod said before it failed is told) {
 
 CAF_TEST(C8 a node finds its pods again and needs no mirror) {
   begin();
-  auto id = spawned(order_of("a", "w:/work"));
+  auto id = spawned(order_of("a", "w:/land"));
   kill();
   disk.remove("/state/pods/spawned_pods.json");
   begin();
@@ -453,7 +457,7 @@ CAF_TEST(a hundred pods that are gone cost one look at the processes) {
 
 CAF_TEST(the mirror has the fields of the older document) {
   begin();
-  auto id = spawned(order_of("a", "w:/work,r1:/other"));
+  auto id = spawned(order_of("a", "w:/land,r1:/other"));
   auto x = json::parse(*disk.contents("/state/pods/spawned_pods.json"));
   CAF_CHECK_EQUAL(
     x,
@@ -461,7 +465,7 @@ CAF_TEST(the mirror has the fields of the older document) {
                 "\"/state/pods/run/"
                 + id
                 + R"(/sock","scope_delegated":[)"
-                  R"({"target":"/work","permission":"write","recursive":true},)"
+                  R"({"target":"/land","permission":"write","recursive":true},)"
                   R"({"target":"/other","permission":"read",)"
                   R"("recursive":false}]}])"));
 }
@@ -471,7 +475,7 @@ CAF_TEST(a mirror that cannot be written is no failure) {
   disk.set_fault([](disk_operation, const std::string& path, std::uint64_t) {
     return path.find("spawned_pods") != std::string::npos ? EIO : 0;
   });
-  CAF_CHECK_EQUAL(value(spawn(order_of("a", "w:/work"))).phase,
+  CAF_CHECK_EQUAL(value(spawn(order_of("a", "w:/land"))).phase,
                   pod_phase::ready);
   disk.set_fault(nullptr);
 }
@@ -483,7 +487,7 @@ CAF_TEST(a broken document answers all verbs and is kept) {
     disk.set_contents("/state/pods/pods.json", text);
     begin();
     CAF_CHECK_EQUAL(code(list()), errc::registry_corrupted);
-    CAF_CHECK_EQUAL(code(spawn(order_of("a", "w:/work"))),
+    CAF_CHECK_EQUAL(code(spawn(order_of("a", "w:/land"))),
                     errc::registry_corrupted);
     CAF_CHECK_EQUAL(code(stop("a")), errc::registry_corrupted);
     CAF_CHECK_EQUAL(code(read("a")), errc::registry_corrupted);
@@ -499,9 +503,9 @@ CAF_TEST(a broken document answers all verbs and is kept) {
 
 CAF_TEST(the status counts what is there) {
   begin();
-  spawned(order_of("a", "w:/work"));
+  spawned(order_of("a", "w:/land"));
   value(stop("a"));
-  spawned(order_of("b", "w:/work"));
+  spawned(order_of("b", "w:/land"));
   caf::anon_send(registry, report_atom::value);
   run();
   auto x = json::parse(report);
@@ -513,19 +517,83 @@ CAF_TEST(the status counts what is there) {
   CAF_CHECK_EQUAL(x["waiting"], 0u);
 }
 
+// -- groups -------------------------------------------------------------------
+
+CAF_TEST(a group starts finds lists and stops its pods and hears of them) {
+  begin();
+  auto events = std::make_shared<std::vector<slot_event>>();
+  slot_watcher_actor watcher = system->spawn(
+    [=](slot_watcher_actor::pointer) -> slot_watcher_actor::behavior_type {
+      return {[=](slot_atom, const slot_event& x) { events->push_back(x); }};
+    });
+  caf::anon_send(registry, slot_atom::value, watch_atom::value, watcher);
+  slot_id slot{"g-1", 3, 7};
+  auto start = [&](const pod_order& order) {
+    return ask<slot_occupant>(slot_atom::value, spawn_atom::value, slot, order);
+  };
+  auto find = [&] {
+    return ask<slot_occupant>(slot_atom::value, find_atom::value, slot);
+  };
+  auto list = [&](const std::string& group) {
+    return value(ask<std::vector<slot_occupant>>(slot_atom::value,
+                                                 list_atom::value, group));
+  };
+  auto stop = [&] {
+    return value(ask<caf::ok_atom>(slot_atom::value, stop_atom::value, slot));
+  };
+  // Its paths are places, as those of other orders are.
+  CAF_CHECK_EQUAL(code(start(order_of("crew-3", "w:/missing"))),
+                  errc::not_found);
+  CAF_CHECK_EQUAL(code(find()), errc::not_found);
+  auto x = value(start(order_of("crew-3", "w:/link")));
+  CAF_CHECK(x.slot == slot);
+  CAF_CHECK_EQUAL(x.pid, pods->pods.at(x.id).who.pid);
+  CAF_CHECK(value(this->list()).at(0).scope == rules("w:/land"));
+  CAF_CHECK(value(find()) == x);
+  CAF_CHECK((list("g-1") == std::vector{x}));
+  CAF_CHECK(list("g-2").empty());
+  CAF_CHECK_EQUAL(value(ask<std::uint64_t>(probe_atom::value)), 1u);
+  stop();
+  stop();
+  CAF_CHECK(!pods->lives(x.id));
+  CAF_CHECK(list("g-1").empty());
+  CAF_REQUIRE_EQUAL(events->size(), 1u);
+  CAF_CHECK(events->at(0).slot == slot);
+  CAF_CHECK(events->at(0).what == slot_change::released);
+}
+
+CAF_TEST(a pod that answers no ping is named and not ended) {
+  begin();
+  auto id = spawned(order_of("a", "w:/land"));
+  pods->silence(id);
+  for (int i = 0; i < 4; ++i) {
+    value(ask<std::uint64_t>(probe_atom::value));
+    advance(settings.ping_interval);
+  }
+  CAF_CHECK_EQUAL(value(list()).at(0).phase, pod_phase::unreachable);
+  CAF_CHECK_EQUAL(warnings.size(), 1u);
+  CAF_CHECK(pods->lives(id));
+  caf::anon_send(registry, report_atom::value);
+  run();
+  CAF_CHECK_EQUAL(json::parse(report)["hung"], 1u);
+  pods->end_turn(id);
+  run();
+  CAF_CHECK_EQUAL(value(list()).at(0).phase, pod_phase::ready);
+}
+
 // -- pods ---------------------------------------------------------------------
 
 CAF_TEST(a pod spawns in its own name and within its own scope) {
   begin();
-  auto order = order_of("mother", "w:/work");
-  order.delegation.allow = rules("w:/work");
+  auto order = order_of("mother", "w:/land");
+  order.delegation.allow = rules("w:/land");
   auto mother = spawned(order);
   auto wanted = [](const std::string& name, const std::string& target) {
     return json{{"name", name},
                 {"lender", "operator"},
                 {"scope", {{{"target", target}, {"permission", "write"}}}}};
   };
-  auto x = result_of(mother, "spawn", wanted("child", "/work/part"));
+  auto x = result_of(mother, "spawn", wanted("child", "/land/part"));
   CAF_REQUIRE(x);
   CAF_CHECK_EQUAL((*x)["lender"], "mother");
   auto refused_code = [&](const expected<json>& result) {
@@ -542,20 +610,30 @@ CAF_TEST(a pod spawns in its own name and within its own scope) {
                   errc::invalid_argument);
   CAF_CHECK_EQUAL(refused_code(result_of(mother, "dance")),
                   errc::invalid_argument);
+  // The ids of groups are no pod's.
+  auto twin = wanted("twin", "/land/part");
+  twin["request_id"] = to_string(slot_id{"g-1", 3, 7});
+  CAF_CHECK_EQUAL(refused_code(result_of(mother, "spawn", twin)),
+                  errc::invalid_argument);
+  CAF_CHECK_EQUAL(
+    refused_code(
+      result_of(mother, "send",
+                {{"name", "child"}, {"text", "go"}, {"request_id", "slot:"}})),
+    errc::invalid_argument);
   // The child may not lend on.
   auto child = (*x)["id"].get<std::string>();
   CAF_CHECK_EQUAL(
-    refused_code(result_of(child, "spawn", wanted("more", "/work/part"))),
+    refused_code(result_of(child, "spawn", wanted("more", "/land/part"))),
     errc::not_allowed);
 }
 
 CAF_TEST(a pod speaks to its own pods and to no others) {
   begin();
-  auto order = order_of("mother", "w:/work");
-  order.delegation.allow = rules("w:/work");
+  auto order = order_of("mother", "w:/land");
+  order.delegation.allow = rules("w:/land");
   auto mother = spawned(order);
   spawned(order_of("other", "w:/other"));
-  order = order_of("child", "w:/work/part");
+  order = order_of("child", "w:/land/part");
   order.lender = "mother";
   auto child = spawned(order);
   auto list = result_of(mother, "list");

@@ -333,6 +333,23 @@ CAF_TEST(two hundred at once) {
   CAF_CHECK_EQUAL(workers->sockets->size(), 0u);
 }
 
+CAF_TEST(many workers are asked whether they are there and none is left out) {
+  begin();
+  std::vector<answer_ptr<worker_view>> all;
+  for (int i = 0; i < 100; ++i)
+    all.push_back(spawn());
+  run();
+  // A few more than it takes to be killed.
+  for (int i = 0; i < 5; ++i) {
+    advance(settings.ping_interval);
+    auto asked = send<std::uint64_t>(probe_atom::value);
+    run();
+    CAF_CHECK_EQUAL(value(asked), 100u);
+  }
+  CAF_CHECK_EQUAL(workers->living(), 100u);
+  CAF_CHECK(warnings.empty());
+}
+
 CAF_TEST(the node finds its workers again and goes on with them) {
   begin();
   auto a = leased("s-1", 5);
@@ -384,6 +401,55 @@ CAF_TEST(its counters say how it is doing) {
   auto tick = send<std::uint64_t>(collect_atom::value);
   run();
   CAF_CHECK_EQUAL(value(tick), 0u);
+}
+
+// -- groups -------------------------------------------------------------------
+
+CAF_TEST(a group starts finds lists and stops its workers and hears of them) {
+  begin();
+  auto events = std::make_shared<std::vector<slot_event>>();
+  slot_watcher_actor watcher = system->spawn(
+    [=](slot_watcher_actor::pointer) -> slot_watcher_actor::behavior_type {
+      return {[=](slot_atom, const slot_event& x) { events->push_back(x); }};
+    });
+  caf::anon_send(registry, slot_atom::value, watch_atom::value, watcher);
+  slot_id slot{"g-1", 3, 7};
+  auto find = [&] {
+    auto x = send<slot_occupant>(slot_atom::value, find_atom::value, slot);
+    run();
+    return x;
+  };
+  auto list = [&](const std::string& group) {
+    auto x = send<std::vector<slot_occupant>>(slot_atom::value,
+                                              list_atom::value, group);
+    run();
+    return value(x);
+  };
+  auto stop = [&] {
+    auto x = send<caf::ok_atom>(slot_atom::value, stop_atom::value, slot);
+    run();
+    value(x);
+  };
+  CAF_CHECK_EQUAL(code(find()), errc::not_found);
+  auto started = send<slot_occupant>(slot_atom::value, spawn_atom::value, slot,
+                                     pod_order{});
+  run();
+  auto x = value(started);
+  CAF_CHECK(x.slot == slot);
+  CAF_CHECK_EQUAL(x.pid, workers->workers.at(x.id).who.pid);
+  CAF_CHECK(value(find()) == x);
+  CAF_CHECK((list("g-1") == std::vector{x}));
+  CAF_CHECK(list("g-2").empty());
+  auto asked = send<std::uint64_t>(probe_atom::value);
+  run();
+  CAF_CHECK_EQUAL(value(asked), 1u);
+  stop();
+  stop();
+  CAF_CHECK(!workers->lives(x.id));
+  CAF_CHECK(list("g-1").empty());
+  CAF_REQUIRE_EQUAL(events->size(), 1u);
+  CAF_CHECK(events->at(0).slot == slot);
+  CAF_CHECK(events->at(0).what == slot_change::released);
 }
 
 CAF_TEST_FIXTURE_SCOPE_END()

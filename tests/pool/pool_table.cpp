@@ -21,6 +21,16 @@ struct fixture : table_bench {
     CAF_REQUIRE_EQUAL(all.size(), 1u);
     return all[0].phase;
   }
+
+  /// All workers die, and nothing is known of any.
+  void end_all() {
+    for (auto& [sid, x] : std::map(processes.workers))
+      if (processes.lives(sid))
+        processes.die(sid);
+    run();
+    processes.workers.clear();
+    disk.clear();
+  }
 };
 
 } // namespace
@@ -187,12 +197,35 @@ CAF_TEST(a worker that dies while it is written down leaves nothing) {
     if (dies_first)
       hear();
     run();
-    // It is either refused, or was somebody's whom the end of its connection
-    // tells.
+    // Another one is started for who waits.
     CAF_CHECK_EQUAL(answers.count(t), 1u);
-    CAF_CHECK_EQUAL(table->size(), 0u);
-    CAF_CHECK(document()["sessions"].empty());
-    processes.workers.clear();
+    CAF_CHECK_EQUAL(table->size(), 1u);
+    CAF_CHECK_EQUAL(document()["sessions"].size(), table->size());
+    end_all();
+  }
+}
+
+CAF_TEST(a worker that is killed at its start is started again for its session) {
+  for (auto deaths : {2, 3}) {
+    restart();
+    begin();
+    for (int i = 0; i < deaths; ++i)
+      processes.scripts.push_back({{}, std::nullopt, obedience::ends});
+    auto t = take("s-1");
+    for (int i = 0; i < deaths; ++i) {
+      run();
+      CAF_REQUIRE_EQUAL(answers.count(t), 0u);
+      CAF_REQUIRE_EQUAL(table->size(), 1u);
+      for (auto& [sid, x] : std::map(processes.workers))
+        if (processes.lives(sid))
+          processes.die(sid);
+    }
+    run();
+    CAF_REQUIRE_EQUAL(answers.count(t), 1u);
+    CAF_CHECK_EQUAL(table->size(), deaths == 2 ? 1u : 0u);
+    if (deaths == 3)
+      CAF_CHECK_EQUAL(refusal(t).code, errc::program_failed);
+    end_all();
   }
 }
 
@@ -675,6 +708,21 @@ CAF_TEST(C03 what cannot be looked at is not dead) {
   CAF_CHECK_EQUAL(phase(), worker_phase::unreachable);
 }
 
+CAF_TEST(C03 who lives and cannot be held is not dead) {
+  begin();
+  auto sid = spawned();
+  restart();
+  processes.max_processes = 0;
+  begin();
+  CAF_CHECK_EQUAL(phase(), worker_phase::unreachable);
+  CAF_CHECK(processes.lives(sid));
+  CAF_CHECK_EQUAL(document()["sessions"].size(), 1u);
+  processes.max_processes = 1;
+  tick();
+  run();
+  CAF_CHECK_EQUAL(phase(), worker_phase::idle);
+}
+
 CAF_TEST(N15 a pid that another process has is pruned and never signalled) {
   begin();
   auto sid = spawned();
@@ -699,6 +747,21 @@ CAF_TEST(N15 a pid that another process has is pruned and never signalled) {
   CAF_CHECK(get<pool::reply_stop>(t).reply == pool_stop_reply{});
   CAF_CHECK(signals_to(stranger).empty());
   CAF_CHECK(document()["sessions"].empty());
+}
+
+CAF_TEST(N15 a collect prunes who has left his pid to another process) {
+  begin();
+  auto sid = spawned();
+  auto old = who(sid);
+  processes.die(sid);
+  process_events.clear(); // nobody is told
+  auto stranger = processes.begin_stranger(old.pid);
+  CAF_REQUIRE_EQUAL(stranger.pid, old.pid);
+  auto t = collect();
+  run();
+  CAF_CHECK_EQUAL(get<pool::reply_ids>(t).ids, std::vector<std::string>{sid});
+  CAF_CHECK(listed().empty());
+  CAF_CHECK(signals_to(stranger).empty());
 }
 
 CAF_TEST(N15 the right process with the wrong answer is never signalled) {
@@ -802,6 +865,19 @@ CAF_TEST(C08 a worker of another version can only be stopped) {
   run();
   CAF_CHECK_EQUAL(get<pool::reply_stop>(t).reply.stopped.size(), 1u);
   CAF_CHECK(processes.signals.empty());
+}
+
+CAF_TEST(C08 a worker that greets a node of another version is not used) {
+  begin();
+  auto sid = leased("s-1").sid;
+  processes.workers.at(sid).version = "0.9";
+  processes.workers.at(sid).greets_all = true;
+  restart();
+  begin();
+  CAF_CHECK_EQUAL(phase(), worker_phase::mismatched);
+  CAF_CHECK_EQUAL(listed()[0].version, "0.9");
+  CAF_CHECK(leased("s-1").sid != sid);
+  CAF_CHECK(!processes.lives(sid));
 }
 
 CAF_TEST(two workers that claim the same session both go) {

@@ -41,6 +41,8 @@ struct table_bench {
   /// Sockets that were kept when the table became ready.
   std::optional<std::set<std::string>> kept_sockets;
   std::vector<std::string> warnings;
+  /// What was said of those who occupy slots.
+  std::vector<slot_event> told;
   std::vector<std::string> removed;
   std::vector<std::string> copies;
   std::vector<process_order> orders;
@@ -158,11 +160,21 @@ struct table_bench {
     if (auto sent = sockets.send(x.connection, encode(x.what)); !sent)
       perform(table->send_refused(x.sid));
   }
+  void on(pool::ping& x) {
+    (void)sockets.send(x.connection, encode(worker_status{}));
+  }
+
+  void on(pool::probe& x) {
+    perform(table->probed(x.sid, x.connection, sockets.heard(x.connection)));
+  }
   void on(pool::hang_up& x) {
     sockets.close(x.connection);
   }
   void on(pool::warn& x) {
     warnings.push_back(x.text);
+  }
+  void on(pool::tell& x) {
+    told.push_back(std::move(x.what));
   }
   template <class Reply>
   void on(Reply& x) {
@@ -277,8 +289,41 @@ struct table_bench {
     perform(table->tick(++tickets));
     return tickets;
   }
+  pool::ticket shut_down() {
+    perform(table->shut_down(++tickets));
+    return tickets;
+  }
+  pool::ticket probe() {
+    perform(table->probe(++tickets));
+    return tickets;
+  }
+  pool::ticket spawn_slot(const slot_id& slot) {
+    perform(table->spawn_slot(++tickets, slot));
+    return tickets;
+  }
+  pool::ticket find_slot(const slot_id& slot) {
+    perform(table->find_slot(++tickets, slot));
+    return tickets;
+  }
+  pool::ticket stop_slot(const slot_id& slot) {
+    perform(table->stop_slot(++tickets, slot));
+    return tickets;
+  }
   void release(const std::string& sid, const std::string& session) {
     perform(table->release(sid, session));
+  }
+  void lose_lease(const std::string& sid, const std::string& session,
+                  const failure& why) {
+    perform(table->lose_lease(sid, session, why));
+  }
+
+  /// Lets some probes go by, each when the next ping is due.
+  void probe_often(int times) {
+    for (; times > 0; --times) {
+      advance(settings.ping_interval);
+      probe();
+      run();
+    }
   }
 
   // -- answers ----------------------------------------------------------------
@@ -322,6 +367,21 @@ struct table_bench {
 
   json document() {
     return json::parse(disk);
+  }
+
+  /// All that occupy slots.
+  std::vector<slot_occupant> occupants() {
+    perform(table->list_slots(++tickets));
+    run();
+    return get<pool::reply_slots>(tickets).occupants;
+  }
+
+  /// What was said of slots since this was last called.
+  std::vector<slot_change> changes() {
+    std::vector<slot_change> out_;
+    for (auto& x : std::exchange(told, {}))
+      out_.push_back(x.what);
+    return out_;
   }
 
   /// Signals that reached a process.

@@ -150,8 +150,8 @@ CAF_TEST(time that is spent waiting is no stable run) {
 }
 
 CAF_TEST(the longest delay lasts while the failures do) {
-  // From failures every 20 to 59 s, upstream's delays would fall back again and
-  // again.
+  // With failures every 20 to 59 s, a stable run that is counted from start to
+  // start would take the delays back again and again.
   for (auto run_ns : {20 * s, 30 * s, 45 * s, 59 * s}) {
     auto all = waits(exact(), run_ns, 14);
     CAF_CHECK_EQUAL(all[0], 500);
@@ -328,12 +328,12 @@ CAF_TEST(a policy that makes no sense is refused by name) {
   auto names = [](const std::string& text, const char* option) {
     return text.find(option) != std::string::npos;
   };
-  CAF_CHECK(names(refused([](auto& x) { x.initial = 0ms; }), "'initial'"));
+  CAF_CHECK(names(refused([](auto& x) { x.initial = -1ms; }), "'initial'"));
   CAF_CHECK(names(refused([](auto& x) { x.max = 100ms; }), "'max'"));
   CAF_CHECK(names(refused([](auto& x) { x.factor = 0; }), "'factor'"));
   CAF_CHECK(names(refused([](auto& x) { x.jitter_percent = 101; }),
                   "'jitter_percent'"));
   CAF_CHECK(
-    names(refused([](auto& x) { x.max_restarts = 0; }), "'max_restarts'"));
+    names(refused([](auto& x) { x.max_restarts = 1'001; }), "'max_restarts'"));
   CAF_CHECK(names(refused([](auto& x) { x.period = 25h; }), "'period'"));
 }

@@ -32,7 +32,7 @@ struct fixture {
   std::vector<recovery::ask> asked;
   std::vector<recovery::forget> forgotten;
   std::vector<recovery::escalate> escalated;
-  std::map<recovery::ticket, pass_result> results;
+  std::map<recovery::ticket, recovery_pass> results;
   std::map<recovery::ticket, failure> refusals;
 
   recovery_table& table() {
@@ -111,7 +111,7 @@ using ids = std::vector<handler_id>;
 
 CAF_TEST_FIXTURE_SCOPE(table_tests, fixture)
 
-// -- what it was like upstream ------------------------------------------------
+// -- what is easily done wrong ------------------------------------------------
 
 CAF_TEST(R1 a pass collects what was put back and evicts what fails) {
   CAF_CHECK_EQUAL(table().size(), 0u);
@@ -157,6 +157,45 @@ CAF_TEST(R2 a handler may register another one which is asked next time) {
   CAF_CHECK(indices(second) == (slots{7, 99}));
 }
 
+CAF_TEST(functions add and take out others while they run) {
+  constexpr int many = 50;
+  std::vector<std::string> runs;
+  auto function = [&](std::string name, std::function<void()> work) {
+    auto added
+      = table().add({name, handler_policy::evict, 100ms, ""}, now_ns,
+                    [&runs, name, work = std::move(work)](std::uint64_t) {
+                      runs.push_back(name);
+                      work();
+                      return slots{};
+                    });
+    CAF_REQUIRE(added);
+    take(added->effects);
+  };
+  auto take_out = [&](const std::string& name) {
+    auto effects = table().remove(name, now_ns);
+    CAF_REQUIRE(effects);
+    take(*effects);
+  };
+  function("first", [&] {
+    for (int i = 0; i < many; ++i)
+      function(fmt::format("new-{}", i), [] {});
+    take_out("new-0");
+    take_out("second");
+    take_out("first");
+  });
+  function("second", [] {});
+  function("third", [] {});
+  CAF_CHECK(indices(pass()).empty());
+  CAF_CHECK(runs == (std::vector<std::string>{"first", "third"}));
+  CAF_CHECK_EQUAL(table().size(), static_cast<std::size_t>(many));
+  runs.clear();
+  CAF_CHECK(indices(pass()).empty());
+  CAF_REQUIRE_EQUAL(runs.size(), static_cast<std::size_t>(many));
+  CAF_CHECK_EQUAL(runs.at(0), "third");
+  CAF_CHECK_EQUAL(runs.at(1), "new-1");
+  CAF_CHECK_EQUAL(view("new-1").runs, 1u);
+}
+
 CAF_TEST(R3 a registration does not wait for a handler that is slow) {
   auto a = add("a");
   pass();
@@ -193,7 +232,7 @@ CAF_TEST(L5 one answer that is empty makes no handler go) {
   CAF_CHECK(forgotten.empty());
 }
 
-// -- what upstream left untested ----------------------------------------------
+// -- what is rarely tested ----------------------------------------------
 
 CAF_TEST(an empty registry gives an empty result at once) {
   auto t = pass();

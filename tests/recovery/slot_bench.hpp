@@ -77,9 +77,17 @@ struct slot_bench {
 
   // -- the group --------------------------------------------------------------
 
+  /// What a new group is made from.
+  [[nodiscard]] slot_group_document document() const {
+    slot_group_document out;
+    out.id = "g-1";
+    out.definition = definition;
+    return out;
+  }
+
   slot_group::ticket create() {
     core.emplace(settings, 1);
-    take(core->create(++tickets, definition, now_ns));
+    take(core->create(++tickets, document(), now_ns));
     return tickets;
   }
 

@@ -203,7 +203,7 @@ CAF_TEST(G9 each new occupant raises the term and an idle tick does not ) {
   CAF_CHECK_EQUAL(slot(1).term, 3u);
 }
 
-// -- what upstream left untested ----------------------------------------------
+// -- what is rarely tested ----------------------------------------------
 
 CAF_TEST(one tick puts back four slots at most and starves none) {
   begin(9);
@@ -592,7 +592,10 @@ CAF_TEST(delays and scaling are not forgotten) {
 
 CAF_TEST(a document comes back as it was with what is not known here) {
   definition.kind = slot_kind::pod;
-  definition.command = {"/bin/run", "ünï", ""};
+  definition.pod.command = {"/bin/run", "ünï", ""};
+  definition.pod.kind = pod_class::plain;
+  definition.pod.task = "{slot}";
+  definition.pod.scope = {{"/data/{slot}", permission::write, true}};
   definition.policy.gives_up = true;
   definition.policy.initial = 7ms;
   begin(2, "left");
@@ -658,7 +661,7 @@ CAF_TEST(a definition that makes no sense is refused) {
     return refusals[t].code == errc::invalid_argument;
   };
   CAF_CHECK(refused([](auto& x) { x.name = "a/b"; }));
-  CAF_CHECK(refused([](auto& x) { x.command = {"ls"}; }));
+  CAF_CHECK(refused([](auto& x) { x.pod.command = {"ls"}; }));
   CAF_CHECK(refused([](auto& x) { x.policy.factor = 0; }));
 }
 

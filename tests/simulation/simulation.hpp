@@ -3,7 +3,9 @@
 #pragma once
 
 #include "tests/simulation/audience.hpp"
+#include "tests/simulation/crews.hpp"
 #include "tests/simulation/model.hpp"
+#include "tests/simulation/recoverers.hpp"
 #include "tests/simulation/scripts.hpp"
 #include "tests/simulation/workforce.hpp"
 #include "tests/support/node_bench.hpp"
@@ -70,6 +72,15 @@ struct simulation_report {
   std::uint64_t sockets_usurped = 0;
   /// Sessions that were given up, as their workers crashed.
   std::uint64_t given_up = 0;
+  /// Groups that were created, occupants that were started for their slots, and
+  /// slots that they have put back.
+  std::uint64_t groups = 0;
+  std::uint64_t occupants = 0;
+  std::uint64_t recovered = 0;
+  /// Passes, and how often they asked handlers that failed or did not.
+  std::uint64_t passes = 0;
+  std::uint64_t handlers_asked = 0;
+  std::uint64_t handlers_failed = 0;
 
   /// Adds the numbers of another run.
   void add(const simulation_report& other);
@@ -89,6 +100,9 @@ public:
   simulation_report run();
 
 private:
+  /// Sessions beyond which none are asked for.
+  static constexpr std::size_t max_sessions = 14;
+
   /// A request without an answer yet.
   struct open_request {
     /// Looks for the answer; when it is there, tells the model and gives true.
@@ -188,7 +202,7 @@ private:
   void check_damaged_pool(const damage& harm);
 
   /// What a node on a damaged disk tells is as before, or refused loudly.
-  void audit_damaged();
+  void audit_damaged(const damage& harm);
 
   /// Dies if the process was killed, the power was cut, or the node gave up.
   void die_if_due();
@@ -200,6 +214,10 @@ private:
   /// No more faults: every session must come to its end, and all must be as the
   /// clients were told.
   void settle();
+
+  /// All groups are full in time, behind another death of the node too, and
+  /// then deleted.
+  void settle_groups();
 
   /// All workers go, and nothing is left of them.
   void end_workers();
@@ -251,6 +269,10 @@ private:
   model model_;
   audience audience_;
   workforce workforce_;
+  recoverers recoverers_;
+  crews crews_;
+  /// Whether clients have groups in this life.
+  bool has_groups_ = false;
   std::list<open_request> open_;
   /// What was sent with an id.
   std::vector<request_record_ptr> repeatable_;

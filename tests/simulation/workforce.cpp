@@ -354,6 +354,15 @@ bool workforce::names(const std::string& sid) {
   return document_.entries.contains(sid);
 }
 
+std::map<std::string, slot_id> workforce::occupants() {
+  read_document();
+  std::map<std::string, slot_id> out;
+  for (auto& [sid, slot] : document_.slots)
+    if (lives(sid))
+      out.emplace(sid, slot);
+  return out;
+}
+
 // -- implementation details ---------------------------------------------------
 
 void workforce::note_begun() {
@@ -385,6 +394,9 @@ void workforce::read_document() {
             ? entry["session"].get<std::string>()
             : std::string{};
       document_.socks[sid] = entry["sock"].get<std::string>();
+      if (entry.contains("request_id"))
+        if (auto slot = slot_id_from(entry["request_id"].get<std::string>()))
+          document_.slots.emplace(sid, std::move(*slot));
     }
 }
 

@@ -90,6 +90,9 @@ public:
   /// Whether the document on disk names a worker.
   [[nodiscard]] bool names(const std::string& sid);
 
+  /// Those that live, are named on disk and occupy slots of groups.
+  [[nodiscard]] std::map<std::string, slot_id> occupants();
+
   [[nodiscard]] const workforce_counters& counters() const {
     return counters_;
   }
@@ -107,6 +110,7 @@ private:
     /// The sessions of those that stand in it, empty where there is none.
     std::map<std::string, std::string> entries;
     std::map<std::string, std::string> socks;
+    std::map<std::string, slot_id> slots;
   };
 
   void read_document();

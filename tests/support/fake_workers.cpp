@@ -93,12 +93,14 @@ void fake_workers::on_frame(const std::string& sid, connection_id id,
   if (!request)
     return;
   if (auto* hello = std::get_if<worker_hello>(&*request)) {
-    if (hello->version == x.version)
+    if (x.greets_all || hello->version == x.version)
       sockets->say(
         id, encode(worker_greeting{x.version, x.nonce, x.standing, "none"}));
     else
       sockets->say(id, encode(worker_refusal{
                          {errc::version_mismatch, "another version"}}));
+  } else if (std::holds_alternative<worker_status>(*request)) {
+    sockets->say(id, encode(x.standing));
   } else if (std::holds_alternative<worker_shutdown>(*request)) {
     sockets->say(id, encode(worker_farewell{}));
     end(x.who, {process_exit::manner::exited, 0});

@@ -20,6 +20,8 @@ struct fake_worker {
   std::string sock;
   std::string nonce;
   std::string version = "1.0";
+  /// Whether it greets nodes of other versions, too.
+  bool greets_all = false;
   process_identity who;
   /// The pid that the kernel would say; 0 stands for its own.
   std::int32_t peer_pid = 0;

@@ -64,6 +64,10 @@ expected<void> node_bench::start() {
   parts->detached = false;
   parts->pool = make_pool_parts();
   parts->pods = make_pod_parts();
+  parts->recovery.env = env;
+  parts->recovery.warn = [](const std::string&) {
+    // Seen by the tests of recovery alone.
+  };
   config_ = make_config(has_network);
   system_ = std::make_unique<caf::actor_system>(*config_);
   scheduler().clock().current_time
@@ -279,11 +283,15 @@ expected<stored_session> node_bench::stored(const std::string& id) {
 }
 
 const session_registry_state& node_bench::registry() const {
-  auto node = static_cast<node_impl::stateful_pointer<node_state>>(
-    caf::actor_cast<caf::abstract_actor*>(node_));
   return static_cast<
            session_registry_impl::stateful_pointer<session_registry_state>>(
-           caf::actor_cast<caf::abstract_actor*>(node->state.sessions))
+           caf::actor_cast<caf::abstract_actor*>(parts().sessions))
+    ->state;
+}
+
+const node_state& node_bench::parts() const {
+  return static_cast<node_impl::stateful_pointer<node_state>>(
+           caf::actor_cast<caf::abstract_actor*>(node_))
     ->state;
 }
 

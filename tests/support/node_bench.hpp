@@ -222,6 +222,9 @@ public:
   /// What the registry keeps.
   [[nodiscard]] const session_registry_state& registry() const;
 
+  /// What the node keeps, its parts among it.
+  [[nodiscard]] const node_state& parts() const;
+
   /// What the actor of a session keeps; null if it has none.
   [[nodiscard]] const session_actor_state* active(const std::string& id) const;
 

@@ -96,6 +96,11 @@ expected<void> scripted_sockets::send(connection_id id, std::string frame) {
   return {};
 }
 
+std::uint64_t scripted_sockets::heard(connection_id id) const {
+  auto i = connections_.find(id);
+  return i != connections_.end() ? i->second.heard : 0;
+}
+
 void scripted_sockets::close(connection_id id) {
   connections_.erase(id);
 }
@@ -119,6 +124,8 @@ void scripted_sockets::say(connection_id id, const std::string& text) {
   if (auto line = to_line(text, limits.max_frame_bytes); !line)
     throw std::logic_error{line.error().message};
   later(i->second.delay, [this, id, text] {
+    if (auto x = connections_.find(id); x != connections_.end())
+      ++x->second.heard;
     tell(id, socket_frame{id, text});
   });
   run();

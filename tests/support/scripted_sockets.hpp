@@ -48,6 +48,8 @@ public:
 
   expected<void> send(connection_id id, std::string frame) override;
 
+  std::uint64_t heard(connection_id id) const override;
+
   void close(connection_id id) override;
 
   std::size_t size() const override;
@@ -102,6 +104,7 @@ private:
     socket_listener listener;
     bool is_open = false;
     std::size_t waiting_bytes = 0;
+    std::uint64_t heard = 0;
     /// Frames for the other end, which come once the connection stands.
     std::vector<std::string> early;
   };

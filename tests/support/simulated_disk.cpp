@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 namespace muster::test {
 
@@ -345,11 +346,14 @@ public:
   }
 
   expected<std::vector<std::string>> list(const std::string& path) override {
-    std::vector<std::string> out;
+    // A folder is there as long as a file in it is.
+    std::set<std::string> out;
     for (auto& name : the_disk().names())
-      if (folder_of(name) == path)
-        out.push_back(name.substr(path.size() + 1));
-    return out;
+      if (name.starts_with(path + "/")) {
+        auto rest = name.substr(path.size() + 1);
+        out.insert(rest.substr(0, rest.find('/')));
+      }
+    return std::vector<std::string>(out.begin(), out.end());
   }
 
 private:

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include "messages/pod.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+namespace muster {
+
+/// What a pod shall do and what it is lent, as it was written on the command
+/// line.
+struct pod_order_options {
+  std::string task;
+  std::vector<std::string> scope;
+  std::vector<std::string> delegation;
+  std::string cwd;
+  std::string sandbox = "required";
+  std::vector<std::string> command;
+  bool speaks_protocol = false;
+};
+
+/// Adds them to a command. `--scope` may be missing.
+/// @returns `--scope`.
+CLI::Option* add_pod_order_options(CLI::App* command, pod_order_options& x);
+
+/// Reads them. The name, the lender and the environment are left empty.
+/// @returns `invalid_argument` naming what is wrong.
+[[nodiscard]] expected<pod_order> read_pod_order(const pod_order_options& x);
+
+/// A path as an absolute one.
+[[nodiscard]] expected<std::string> absolute_path(const std::string& path);
+
+} // namespace muster
