@@ -61,6 +61,11 @@ using slot_watcher_actor
 
 /// Whoever keeps processes that occupy slots.
 using slot_keeper_actor = caf::typed_actor<
+  // Refuses what could never start, all slots of a group together; what fails
+  // today and may not tomorrow is accepted. Starts nothing. The orders are for
+  // pods; workers need none. Refused if the document of the keeper is broken.
+  caf::replies_to<slot_atom, check_atom,
+                  std::vector<pod_order>>::with<caf::ok_atom>,
   // Starts an occupant; answers once it is ready. A repeat gives the same one.
   // The order is for a pod; a worker needs none.
   caf::replies_to<slot_atom, spawn_atom, slot_id,

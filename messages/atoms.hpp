@@ -13,6 +13,7 @@ using advance_atom = caf::atom_constant<caf::atom("advance")>;
 using await_atom = caf::atom_constant<caf::atom("await")>;
 using beat_atom = caf::atom_constant<caf::atom("beat")>;
 using cancel_atom = caf::atom_constant<caf::atom("cancel")>;
+using check_atom = caf::atom_constant<caf::atom("check")>;
 using collect_atom = caf::atom_constant<caf::atom("collect")>;
 using commit_atom = caf::atom_constant<caf::atom("commit")>;
 using create_atom = caf::atom_constant<caf::atom("create")>;

@@ -66,6 +66,7 @@ void add_message_types(caf::actor_system_config& config) {
     .add_message_type<pool_stop_reply>("muster::pool_stop_reply")
     .add_message_type<worker_lease>("muster::worker_lease")
     .add_message_type<pod_order>("muster::pod_order")
+    .add_message_type<std::vector<pod_order>>("std::vector<muster::pod_order>")
     .add_message_type<pod_view>("muster::pod_view")
     .add_message_type<std::vector<pod_view>>("std::vector<muster::pod_view>")
     .add_message_type<pod_read>("muster::pod_read")

@@ -2,10 +2,14 @@
 
 #pragma once
 
+#include "messages/errors.hpp"
 #include "messages/json.hpp"
+
+#include <fmt/format.h>
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace muster {
@@ -81,5 +85,15 @@ private:
   json rest_;
   std::string wrong_;
 };
+
+/// Refuses a document that cannot be read; a node keeps a copy of it beside it.
+/// @returns `registry_corrupted`.
+inline tl::unexpected<failure> damaged_document(std::string_view path,
+                                                std::string_view why) {
+  return fail(errc::registry_corrupted,
+              fmt::format("'{}' is damaged: {}; it is left as it is, and a "
+                          "node keeps a copy, '{}.broken'",
+                          path, why, path));
+}
 
 } // namespace muster

@@ -60,7 +60,7 @@ enum class sandbox_mode : std::uint8_t {
 /// A pod that somebody wants.
 struct pod_order {
   /// Unique among those that live: 1 to 48 of `a-z A-Z 0-9 . _ -`, the first
-  /// of them a letter or a digit.
+  /// of them a letter or a digit; not `operator`.
   std::string name;
   /// What it shall do.
   std::string task;
@@ -117,7 +117,7 @@ struct pod_view {
   std::string sandbox;
   /// ISO 8601, UTC.
   std::string created_at;
-  /// Turns that it said it has finished.
+  /// Turns of which it said that they have ended well.
   std::uint64_t turns = 0;
   /// The last error that it reported, or how it ended; empty if there is none.
   std::string last_error;

@@ -141,6 +141,9 @@ struct slot_group_view {
   bool is_deleted = false;
   /// All slots, also those that are on their way out.
   std::vector<slot_view> slots;
+  /// Why it cannot be kept: its document is damaged, and nothing but its name
+  /// is known. Empty if it is sound.
+  std::string error;
 
   friend bool operator==(const slot_group_view&, const slot_group_view&)
     = default;
@@ -148,7 +151,7 @@ struct slot_group_view {
 
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, slot_group_view& x) {
-  return f(x.definition, x.is_deleted, x.slots);
+  return f(x.definition, x.is_deleted, x.slots, x.error);
 }
 
 // -- handlers -----------------------------------------------------------------

@@ -86,6 +86,9 @@ expected<restart_policy> restart_policy_from(const json& value) {
 
 json to_json(const slot_group_view& x) {
   auto& what = x.definition;
+  // Of a damaged one nothing is known but its name.
+  if (!x.error.empty())
+    return {{"name", what.name}, {"error", x.error}};
   auto slots = json::array();
   for (auto& slot : x.slots)
     slots.push_back(to_json(slot));
@@ -95,7 +98,8 @@ json to_json(const slot_group_view& x) {
           {"deleted", x.is_deleted},
           {"policy", to_json(what.policy)},
           {"pod", what.kind == slot_kind::pod ? to_json(what.pod) : json{}},
-          {"slots", std::move(slots)}};
+          {"slots", std::move(slots)},
+          {"error", nullptr}};
 }
 
 json to_json(const std::vector<slot_group_view>& groups) {

@@ -21,7 +21,8 @@ namespace muster {
 
 /// `{"name","kind","wanted","deleted","policy","pod","slots":[{"index","state",
 /// "term","occupant","pid","session","restarts","backoff_ms","last_error"}]}`;
-/// what is not known is null, and so is the pod of a group of workers.
+/// what is not known is null, and so is the pod of a group of workers. Of a
+/// damaged group it is `{"name","error"}`.
 [[nodiscard]] json to_json(const slot_group_view& x);
 
 /// `{"groups":[...]}`.

@@ -115,6 +115,7 @@ expected<void> make_ports(node_parts& parts, node_settings& settings,
   settings.pool.program = settings.pods.program = *program;
   settings.pool.folder = directory + "/pool";
   settings.pods.folder = directory + "/pods";
+  settings.recovery.groups.folder = directory + "/groups";
   // Whoever reads or changes what is there could do anything to the node.
   settings.pods.grant.deny.push_back({directory, permission::read, true});
   auto loop = io_loop::open();

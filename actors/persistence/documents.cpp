@@ -2,6 +2,8 @@
 
 #include "actors/persistence/documents.hpp"
 
+#include "messages/entry_reader.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -71,14 +73,12 @@ expected<std::optional<std::string>> documents::read(const std::string& path) {
   auto text = disk_.read(full(path));
   if (!text || !*text)
     return text;
+  // A copy of a damaged document is as it is.
   auto value = json::parse(**text, nullptr, false);
-  if (value.is_object())
+  if (value.is_object() || path.ends_with(".broken"))
     return text;
   keep_copy(path, **text);
-  return fail(errc::registry_corrupted,
-              fmt::format("'{}' is damaged: it is no JSON object; it was left "
-                          "as it is, and '{}.broken' is a copy to repair",
-                          full(path), full(path)));
+  return damaged_document(full(path), "it is no JSON object");
 }
 
 expected<std::vector<std::string>> documents::list(const std::string& folder) {

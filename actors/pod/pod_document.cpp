@@ -13,13 +13,6 @@ namespace muster {
 
 namespace {
 
-tl::unexpected<failure> damaged(std::string_view path, const std::string& why) {
-  return fail(errc::registry_corrupted,
-              fmt::format("'{}' is damaged: {}; it was left as it is, and "
-                          "'{}.broken' is a copy to repair",
-                          path, why, path));
-}
-
 // -- reading ------------------------------------------------------------------
 
 std::vector<std::string> read_texts(entry_reader& from, const char* name) {
@@ -149,7 +142,7 @@ void read_pod(const json& entry, pod_document& to) {
 expected<void> read_ended(const json& entry, std::string_view path,
                           pod_document& to) {
   if (!entry.is_object())
-    return damaged(path, "an entry of 'ended' is no object");
+    return damaged_document(path, "an entry of 'ended' is no object");
   entry_reader reader{entry};
   ended_pod out;
   out.lender = reader.text("lender");
@@ -157,13 +150,14 @@ expected<void> read_ended(const json& entry, std::string_view path,
   out.end = reader.text("end");
   auto rules = rules_from(reader.take("reclaimed"));
   if (!rules)
-    return damaged(path, rules.error().message);
+    return damaged_document(path, rules.error().message);
   out.reclaimed = std::move(*rules);
   out.record = read_record(reader);
   if (!reader.wrong().empty())
-    return damaged(path, fmt::format("the entry '{}' of 'ended' has no proper "
-                                     "'{}'",
-                                     out.record.id, reader.wrong()));
+    return damaged_document(
+      path, fmt::format("the entry '{}' of 'ended' has no proper "
+                        "'{}'",
+                        out.record.id, reader.wrong()));
   out.record.others = reader.rest();
   to.ended.push_back(std::move(out));
   return {};
@@ -223,7 +217,7 @@ expected<pod_document> read_pod_document(std::string_view text,
                                          std::string_view path) {
   auto value = json::parse(text, nullptr, false);
   if (!value.is_object())
-    return damaged(path, "it is no JSON object");
+    return damaged_document(path, "it is no JSON object");
   auto take = [&](const char* name) {
     auto out = value.contains(name) ? std::move(value[name]) : json{};
     value.erase(name);
@@ -231,7 +225,7 @@ expected<pod_document> read_pod_document(std::string_view text,
   };
   auto format = take("format");
   if (!format.is_number_unsigned())
-    return damaged(path, "its 'format' is no number");
+    return damaged_document(path, "its 'format' is no number");
   if (format.get<std::uint64_t>() > pod_format)
     return fail(errc::newer_format,
                 fmt::format("'{}' has format {}, and this version knows {} at "
@@ -241,11 +235,11 @@ expected<pod_document> read_pod_document(std::string_view text,
   auto ended = take("ended");
   auto scopes = take("scopes");
   if (!pods.is_array() || !ended.is_array())
-    return damaged(path, "it has no lists of 'pods' and 'ended'");
+    return damaged_document(path, "it has no lists of 'pods' and 'ended'");
   pod_document out;
   auto listing = listing_from(scopes);
   if (!listing)
-    return damaged(path, listing.error().message);
+    return damaged_document(path, listing.error().message);
   out.scopes = std::move(*listing);
   for (auto& entry : pods)
     read_pod(entry, out);

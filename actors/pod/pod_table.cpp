@@ -24,6 +24,12 @@ failure unknown(const std::string& name) {
                       name)};
 }
 
+/// One that does not live any more, and of which it is known how it ended.
+failure gone(const ended_pod& x) {
+  return {errc::not_found,
+          fmt::format("pod '{}' lives no more: {}", x.record.name, x.end)};
+}
+
 failure closing() {
   return {errc::shutting_down,
           "the node is about to stop and takes no new work"};
@@ -203,13 +209,21 @@ expected<pod_table::entry*> pod_table::make(const std::string& by,
                 fmt::format("there are {} pods, as many as pods.max-pods "
                             "allows",
                             pods_.size()));
-  if (auto lender = names_.find(by);
-      lender != names_.end()
-      && find(lender->second)->record.notices.size() >= max_notices)
-    return fail(errc::overloaded,
-                fmt::format("pod '{}' has {} notices to confirm, which is the "
-                            "limit",
-                            by, max_notices));
+  if (auto i = names_.find(by); i != names_.end()) {
+    auto& lender = find(i->second)->record;
+    // Whoever is confined could do by another pod whatever it may not itself.
+    if (order.sandbox > lender.sandbox)
+      return fail(errc::not_allowed,
+                  fmt::format("the sandbox of pod '{}' cannot be '{}': that of "
+                              "'{}', which lends to it, is '{}'",
+                              order.name, to_string(order.sandbox), by,
+                              to_string(lender.sandbox)));
+    if (lender.notices.size() >= max_notices)
+      return fail(errc::overloaded,
+                  fmt::format("pod '{}' has {} notices to confirm, which is "
+                              "the limit",
+                              by, max_notices));
+  }
   if (order.task.size() > settings_.max_text_bytes)
     return fail(errc::too_large,
                 fmt::format("the task of pod '{}' has {} bytes, and {} are the "
@@ -264,7 +278,8 @@ void pod_table::send_now(pod::ticket from, const std::string& by,
   if (auto wrong = check_request_id(request_id)) {
     refuse(from, *wrong);
   } else if (!e) {
-    refuse(from, unknown(name));
+    auto* old = find_ended(by, name);
+    refuse(from, old ? gone(*old) : unknown(name));
   } else if (e->record.kind == pod_class::plain) {
     refuse(from, {errc::invalid_argument,
                   fmt::format("pod '{}' is a plain program, which hears "

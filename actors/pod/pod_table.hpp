@@ -108,6 +108,12 @@ public:
   [[nodiscard]] pod::effects spawn_slot(pod::ticket from, const slot_id& slot,
                                         const pod_order& order);
 
+  /// Refuses orders that could never be carried out, or not together, whatever
+  /// anybody else is lent.
+  /// @param orders their paths must be canonical.
+  [[nodiscard]] pod::effects check_slots(pod::ticket from,
+                                         const std::vector<pod_order>& orders);
+
   [[nodiscard]] pod::effects find_slot(pod::ticket from, const slot_id& slot);
 
   [[nodiscard]] pod::effects stop_slot(pod::ticket from, const slot_id& slot);

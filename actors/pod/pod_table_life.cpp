@@ -198,6 +198,7 @@ void pod_table::found(entry& e) {
 
 void pod_table::lose(entry& e, const failure& why) {
   hang_up(e);
+  drop_runs(e, why.message);
   if (e.at != stage::searching || !e.is_held) {
     move_to(e, stage::unreachable);
     return;
@@ -240,7 +241,7 @@ void pod_table::begin_sweep(entry& e) {
   if (e.at != stage::sweeping)
     e.sweep_limit_ns = after(settings_.stop.kill);
   move_to(e, stage::sweeping);
-  drop_runs(e, "it has ended");
+  drop_runs(e, e.why ? e.why->message : "it has ended");
   if (e.record.who)
     emit(pod::sweep{e.record.id, *e.record.who});
   else
@@ -522,8 +523,10 @@ void pod_table::disconnect(entry& e, const failure& why) {
               std::min(e.start_limit_ns, after(greet_again)));
       break;
     case stage::tasking:
-    case stage::live:
       drop_runs(e, why.message);
+      [[fallthrough]];
+    case stage::live:
+      // What it was sent is answered once it is known whether it has died.
       become_unreachable(e, why);
       seek(e, after(settings_.probe_timeout));
       break;

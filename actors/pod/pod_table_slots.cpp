@@ -25,6 +25,28 @@ pod::effects pod_table::spawn_slot(pod::ticket from, const slot_id& slot,
   });
 }
 
+pod::effects pod_table::check_slots(pod::ticket from,
+                                    const std::vector<pod_order>& orders) {
+  return enter(from, [=, this] {
+    scope_table nobody_else{pod_operator, settings_.grant};
+    std::uint64_t number = 0;
+    for (auto& order : orders) {
+      lend_request request;
+      request.lender = pod_operator;
+      request.borrower = order.name;
+      request.own.allow = order.scope;
+      request.delegation = order.delegation;
+      auto lent = nobody_else.lend(
+        request, [&] { return fmt::format("check-{}", ++number); });
+      if (!lent) {
+        refuse(from, lent.error());
+        return;
+      }
+    }
+    answer(pod::reply_count{from, orders.size()});
+  });
+}
+
 pod::effects pod_table::find_slot(pod::ticket from, const slot_id& slot) {
   return enter(from, [=, this] {
     auto* e = find_request(to_string(slot));

@@ -100,8 +100,11 @@ pod::effects pod_table::heard(const std::string& id, connection_id on,
         e->is_greeted = true;
         if (e->is_new)
           advance(*e);
-        else if (e->at == stage::searching || e->at == stage::unreachable)
+        else if (e->at == stage::searching || e->at == stage::unreachable) {
+          // Nobody knows whether it has heard what was sent before.
+          drop_runs(*e, "its connection broke");
           found(*e);
+        }
       } else if constexpr (std::is_same_v<type, pod::turn_start>) {
         end_run(*e, x.run, std::nullopt, x.turn);
       } else if constexpr (std::is_same_v<type, pod::run_error>) {

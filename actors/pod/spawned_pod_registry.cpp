@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -68,37 +69,48 @@ expected<json> answer_of(const pod::effect& x) {
   return fail(errc::internal, "the request was answered with something else");
 }
 
-/// A text of what a pod asks for.
-std::string text_in(const json& params, const char* name) {
+/// A text of what a pod asks for; empty if it is not there and need not be.
+expected<std::string> text_in(const json& params, const char* name,
+                              bool is_needed) {
   auto i = params.find(name);
-  return i != params.end() && i->is_string() ? i->get<std::string>()
-                                             : std::string{};
+  if (i == params.end() && !is_needed)
+    return std::string{};
+  if (i == params.end() || !i->is_string())
+    return fail(errc::invalid_argument,
+                fmt::format("the request has no proper '{}': it has to be a "
+                            "text",
+                            name));
+  return i->get<std::string>();
 }
 
 /// Passes a request of a pod on in its name.
 pod::effects ask(pod_table& table, const pod_parts& parts, pod::ticket ticket,
                  const std::string& by, const pod::request& what,
                  std::optional<failure>& wrong) {
-  auto name = text_in(what.params, "name");
-  auto request_id = text_in(what.params, "request_id");
-  wrong = refuse_slot_request(request_id);
+  auto name = text_in(what.params, "name", what.verb != "list");
+  auto text = text_in(what.params, "text", what.verb == "send");
+  auto request_id = text_in(what.params, "request_id", false);
+  for (auto* x : {&name, &text, &request_id})
+    if (!*x)
+      wrong = x->error();
+  if (!wrong)
+    wrong = refuse_slot_request(*request_id);
   if (wrong)
     return {};
   if (what.verb == "list")
     return table.list(ticket, by);
   if (what.verb == "stop")
-    return table.stop(ticket, by, name);
+    return table.stop(ticket, by, *name);
   if (what.verb == "read")
-    return table.read(ticket, by, name, by, std::nullopt);
+    return table.read(ticket, by, *name, by, std::nullopt);
   if (what.verb == "send")
-    return table.send(ticket, by, name, text_in(what.params, "text"),
-                      request_id);
+    return table.send(ticket, by, *name, *text, *request_id);
   if (what.verb == "spawn") {
     auto order = pod_order_from(what.params).and_then([&](pod_order x) {
       return resolve_order(parts, std::move(x));
     });
     if (order)
-      return table.spawn(ticket, by, *order, request_id);
+      return table.spawn(ticket, by, *order, *request_id);
     wrong = order.error();
     return {};
   }
@@ -113,10 +125,8 @@ struct performer {
   registry_pointer self;
   /// The processes of pods as they were seen first in this turn, so that a
   /// thousand pods that are gone cost one look.
-  std::shared_ptr<std::optional<
-    expected<std::map<std::string, std::vector<process_identity>>>>>
-    seen = std::make_shared<std::optional<
-      expected<std::map<std::string, std::vector<process_identity>>>>>();
+  std::shared_ptr<std::optional<carriers>> seen
+    = std::make_shared<std::optional<carriers>>();
 
   [[nodiscard]] const pod_parts& parts() const {
     return *self->state.parts;
@@ -130,15 +140,19 @@ struct performer {
     return folder_of(parts().settings, id);
   }
 
-  [[nodiscard]] expected<std::vector<process_identity>>
-  processes_of(const std::string& id) const {
+  /// What is seen of a pod; `unsure` if that may not be all.
+  struct remains {
+    std::vector<process_identity> found;
+    std::optional<failure> unsure;
+  };
+
+  [[nodiscard]] remains processes_of(const std::string& id) const {
     if (!*seen)
       *seen = parts().find_pods();
-    auto& all = **seen;
-    if (!all)
-      return tl::unexpected<failure>{all.error()};
-    auto i = all->find(id);
-    return i != all->end() ? i->second : std::vector<process_identity>{};
+    auto i = (*seen)->by_value.find(id);
+    return {i != (*seen)->by_value.end() ? i->second
+                                         : std::vector<process_identity>{},
+            (*seen)->unsure};
   }
 
   pod::effects operator()(pod::save& x) const {
@@ -204,11 +218,11 @@ struct performer {
   }
 
   pod::effects operator()(pod::find_started& x) const {
-    auto found = processes_of(x.id);
-    if (!found)
-      return table().looked(x.id, tl::unexpected<failure>{found.error()});
-    return table().looked(x.id, found->empty() ? std::nullopt
-                                               : std::optional{found->front()});
+    auto [found, unsure] = processes_of(x.id);
+    if (found.empty() && unsure)
+      return table().looked(x.id, tl::unexpected<failure>{*unsure});
+    return table().looked(x.id, found.empty() ? std::nullopt
+                                              : std::optional{found.front()});
   }
 
   pod::effects operator()(pod::send_signal& x) const {
@@ -217,12 +231,12 @@ struct performer {
   }
 
   pod::effects operator()(pod::sweep& x) const {
-    auto found = processes_of(x.id);
-    if (!found)
-      return table().swept(x.id, tl::unexpected<failure>{found.error()});
-    for (auto& who : *found)
+    auto [found, unsure] = processes_of(x.id);
+    for (auto& who : found)
       parts().kill(who);
-    return table().swept(x.id, found->empty());
+    if (found.empty() && unsure)
+      return table().swept(x.id, tl::unexpected<failure>{*unsure});
+    return table().swept(x.id, found.empty());
   }
 
   pod::effects operator()(pod::let_go&) const {
@@ -435,7 +449,8 @@ process_order pod_process(const pod_settings& settings, const std::string& id,
   return out;
 }
 
-expected<pod_order> resolve_order(const pod_parts& parts, pod_order order) {
+expected<pod_order> resolve_order(const pod_parts& parts, pod_order order,
+                                  needed when) {
   if (auto fine = check_pod_name(order.name); !fine)
     return tl::unexpected<failure>{fine.error()};
   if (order.scope.empty())
@@ -450,7 +465,7 @@ expected<pod_order> resolve_order(const pod_parts& parts, pod_order order) {
       [&] { return canonical_rule(rule, parts.resolve); });
     if (!place)
       return tl::unexpected<failure>{place.error()};
-    if (auto there = parts.resolve(place->target); !there)
+    if (when == needed::now && !parts.resolve(place->target))
       return fail(errc::not_found,
                   fmt::format("'{}' is not there; make it before it is lent",
                               place->target));
@@ -467,10 +482,11 @@ expected<pod_order> resolve_order(const pod_parts& parts, pod_order order) {
       errc::invalid_argument,
       fmt::format("the working folder '{}' is no absolute path", order.cwd));
   auto cwd = parts.resolve(order.cwd);
-  if (!cwd)
+  if (!cwd && when == needed::now)
     return tl::unexpected<failure>{cwd.error()};
-  order.cwd = std::move(*cwd);
-  if (!parts.is_folder(order.cwd))
+  if (cwd)
+    order.cwd = std::move(*cwd);
+  if (cwd && !parts.is_folder(order.cwd))
     return fail(errc::invalid_argument,
                 fmt::format("'{}' is no folder to work in; name one with --cwd",
                             order.cwd));
@@ -494,7 +510,8 @@ expected<pod_order> resolve_order(const pod_parts& parts, pod_order order) {
                   fmt::format("'{}' is no variable for a pod: it has to be "
                               "NAME=VALUE, of at most {} bytes, and no name "
                               "that begins with MUSTER_POD_",
-                              variable.substr(0, variable.find('=')),
+                              variable.substr(0, std::max<std::size_t>(
+                                                   variable.find('='), 1)),
                               max_variable_bytes));
   }
   return order;
@@ -587,6 +604,23 @@ spawned_pod_registry(registry_pointer self,
         [=](auto ticket) { return self->state.table->probe(ticket); });
     },
     // -- groups ---------------------------------------------------------------
+    [=](slot_atom, check_atom,
+        std::vector<pod_order>& orders) -> caf::result<caf::ok_atom> {
+      std::vector<pod_order> resolved;
+      for (auto& order : orders) {
+        // What is not there may come.
+        auto x
+          = resolve_order(*self->state.parts, std::move(order), needed::later);
+        if (!x)
+          return to_caf(x.error());
+        resolved.push_back(std::move(*x));
+      }
+      return enter<caf::ok_atom, pod::reply_count>(
+        self, [](pod::reply_count&) { return caf::ok_atom::value; },
+        [&](auto ticket) {
+          return self->state.table->check_slots(ticket, resolved);
+        });
+    },
     [=](slot_atom, spawn_atom, const slot_id& slot,
         pod_order& order) -> caf::result<slot_occupant> {
       auto resolved = resolve_order(*self->state.parts, std::move(order));

@@ -5,6 +5,7 @@
 #include "actors/pod/pod_table.hpp"
 #include "actors/pod/scope_paths.hpp"
 #include "actors/process/core_driver.hpp"
+#include "actors/process/descendants.hpp"
 #include "actors/process/process_port.hpp"
 #include "actors/process/socket_port.hpp"
 
@@ -32,9 +33,7 @@ struct pod_parts {
   std::function<expected<std::optional<process_identity>>(std::int32_t)>
     find_process;
   /// All processes that were started as pods, by the id of the pod.
-  std::function<
-    expected<std::map<std::string, std::vector<process_identity>>>()>
-    find_pods;
+  std::function<carriers()> find_pods;
   /// Whether the process of that pid was started as the pod of that id.
   std::function<bool(std::int32_t, const std::string&)> is_pod;
   /// Kills that very process; one that is gone is no error.
@@ -66,13 +65,17 @@ struct pod_parts {
                                         const std::string& id,
                                         const pod_order& order);
 
+/// When the places of an order have to be there.
+enum class needed { now, later };
+
 /// What is asked for with the places that its paths mean, and with all that was
 /// left out.
 /// @returns `not_found` for a target or a folder that is not there;
 ///          `invalid_argument`; `not_allowed` for a working folder that the pod
 ///          could not read; `too_large`.
 [[nodiscard]] expected<pod_order> resolve_order(const pod_parts& parts,
-                                                pod_order order);
+                                                pod_order order,
+                                                needed when = needed::now);
 
 /// What happened to the process or the connection of a pod. Never leaves this
 /// process.

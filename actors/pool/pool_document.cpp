@@ -13,13 +13,6 @@ namespace muster {
 
 namespace {
 
-tl::unexpected<failure> damaged(std::string_view path, const std::string& why) {
-  return fail(errc::registry_corrupted,
-              fmt::format("'{}' is damaged: {}; it was left as it is, and "
-                          "'{}.broken' is a copy to repair",
-                          path, why, path));
-}
-
 /// Reads who a worker is. Pids that no process can have are refused.
 /// @returns why the entry can be no worker, if so.
 std::optional<std::string> read_identity(entry_reader& from, pool_record& to) {
@@ -50,8 +43,8 @@ expected<std::optional<pool_record>>
 read_record(const json& entry, bool is_intent, std::string_view path,
             std::vector<refused_record>& refused) {
   if (!entry.is_object())
-    return damaged(path,
-                   fmt::format("an entry is {} and no object", kind_of(entry)));
+    return damaged_document(
+      path, fmt::format("an entry is {} and no object", kind_of(entry)));
   entry_reader reader{entry};
   pool_record out;
   out.sid = reader.text("sid");
@@ -66,8 +59,9 @@ read_record(const json& entry, bool is_intent, std::string_view path,
   if (is_intent && out.nonce_sha256.empty())
     reader.note("nonce_sha256");
   if (!reader.wrong().empty())
-    return damaged(path, fmt::format("the entry '{}' has no proper '{}'",
-                                     out.sid, reader.wrong()));
+    return damaged_document(path,
+                            fmt::format("the entry '{}' has no proper '{}'",
+                                        out.sid, reader.wrong()));
   if (why) {
     refused.push_back({out.sid, out.sock, *why});
     return std::nullopt;
@@ -121,7 +115,7 @@ expected<pool_document> read_pool_document(std::string_view text,
                                            std::string_view path) {
   auto value = json::parse(text, nullptr, false);
   if (!value.is_object())
-    return damaged(path, "it is no JSON object");
+    return damaged_document(path, "it is no JSON object");
   auto take = [&](const char* name) {
     auto out = value.contains(name) ? std::move(value[name]) : json{};
     value.erase(name);
@@ -129,7 +123,7 @@ expected<pool_document> read_pool_document(std::string_view text,
   };
   auto format = take("format");
   if (!format.is_null() && !format.is_number_unsigned())
-    return damaged(path, "its 'format' is no number");
+    return damaged_document(path, "its 'format' is no number");
   if (!format.is_null() && format.get<std::uint64_t>() > pool_format)
     return fail(errc::newer_format,
                 fmt::format("'{}' has format {}, and this version knows {} at "
@@ -138,9 +132,9 @@ expected<pool_document> read_pool_document(std::string_view text,
   auto sessions = take("sessions");
   auto starting = take("starting");
   if (!sessions.is_array())
-    return damaged(path, "it has no list of 'sessions'");
+    return damaged_document(path, "it has no list of 'sessions'");
   if (!starting.is_null() && !starting.is_array())
-    return damaged(path, "its 'starting' is no list");
+    return damaged_document(path, "its 'starting' is no list");
   pool_document out;
   // What has an identity counts more than the intent that it came from.
   auto fine = read_list(starting, true, path, out).and_then([&] {

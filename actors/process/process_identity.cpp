@@ -23,11 +23,18 @@ constexpr std::int64_t max_pid = 4'194'304;
 
 /// The fields of `/proc/<pid>/stat` behind the name, which is the second one.
 constexpr std::size_t state_field = 0;
+constexpr std::size_t flags_field = 6;
 constexpr std::size_t user_time_field = 11;
 constexpr std::size_t system_time_field = 12;
 constexpr std::size_t threads_field = 17;
 constexpr std::size_t start_field = 19;
 constexpr std::size_t memory_field = 21;
+constexpr std::size_t code_begin_field = 23;
+constexpr std::size_t environment_begin_field = 47;
+constexpr std::size_t environment_end_field = 48;
+
+/// Among the flags, as the kernel's `PF_KTHREAD`.
+constexpr std::uint64_t kernel_thread_flag = 0x200'000;
 
 /// What the kernel counts in, whatever the machine.
 constexpr std::uint64_t ms_per_tick = 10;
@@ -88,7 +95,7 @@ std::optional<process_stat> parse_stat(std::string_view text) {
     return std::nullopt;
   process_stat out;
   out.name = text.substr(open + 2, close - open - 2);
-  std::array<std::string_view, memory_field + 1> fields;
+  std::array<std::string_view, environment_end_field + 1> fields;
   auto rest = text.substr(close + 2);
   for (auto& field : fields) {
     auto end = rest.find_first_of(" \n");
@@ -103,11 +110,17 @@ std::optional<process_stat> parse_stat(std::string_view text) {
       || !read_number(fields[start_field], out.start_ticks)
       || !read_number(fields[memory_field], out.memory_pages))
     return std::nullopt;
+  std::uint64_t flags = 0;
   std::uint64_t user_time = 0;
   std::uint64_t system_time = 0;
-  if (!read_number(fields[user_time_field], user_time)
+  if (!read_number(fields[flags_field], flags)
+      || !read_number(fields[code_begin_field], out.code_begin)
+      || !read_number(fields[environment_begin_field], out.environment_begin)
+      || !read_number(fields[environment_end_field], out.environment_end)
+      || !read_number(fields[user_time_field], user_time)
       || !read_number(fields[system_time_field], system_time))
     return std::nullopt;
+  out.is_of_kernel = (flags & kernel_thread_flag) != 0;
   out.cpu_ticks = user_time + system_time;
   out.state = fields[state_field].front();
   return out;

@@ -42,6 +42,20 @@ struct process_stat {
   std::uint64_t cpu_ticks = 0;
   /// Memory that it has, in pages.
   std::uint64_t memory_pages = 0;
+  /// Where its code begins in its memory; 0 without memory and until all of it
+  /// is set up, and 1 if nobody may know.
+  std::uint64_t code_begin = 0;
+  /// Where its environment stands in its memory; 0 if nobody may know.
+  std::uint64_t environment_begin = 0;
+  std::uint64_t environment_end = 0;
+  /// Whether it is a thread of the kernel, which has no memory.
+  bool is_of_kernel = false;
+
+  /// Whether it is within `execve`: the memory of the old program is gone, and
+  /// that of the new one is not set up.
+  [[nodiscard]] bool is_within_exec() const {
+    return code_begin == 0 && !is_of_kernel && !is_over();
+  }
 
   /// Whether nothing of it runs any more. If only the first of its threads has
   /// ended, the state is that of a zombie, too.

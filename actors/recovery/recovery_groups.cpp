@@ -93,15 +93,11 @@ void end_read(registry_pointer self) {
 void on_document(registry_pointer self, const std::string& path,
                  const expected<std::string>& text) {
   auto& st = self->state;
-  auto name = path.substr(path.find('/') + 1);
-  name.resize(name.size() - std::string_view{".json"}.size());
+  auto file = path.substr(path.find('/') + 1);
+  auto full = fmt::format("{}/{}", st.parts->settings.groups.folder, file);
+  auto name = file.substr(0, file.size() - std::string_view{".json"}.size());
   auto read = text.and_then(
-    [&](const std::string& x) { return read_slot_group(x, path); });
-  if (read && read->definition.name != name)
-    read = fail(errc::registry_corrupted,
-                fmt::format("'{}' is damaged: it is that of group '{}'; it was "
-                            "left as it is",
-                            path, read->definition.name));
+    [&](const std::string& x) { return read_slot_group(x, full); });
   auto group = read.and_then([&](slot_group_document& x) {
     return start_group(self, std::move(x), false);
   });
@@ -317,6 +313,12 @@ void collect_views(registry_pointer self, group_promise<views> promise) {
     });
     promise.deliver(std::move(all->found));
   };
+  for (auto& [name, why] : self->state.broken) {
+    slot_group_view damaged;
+    damaged.definition.name = name;
+    damaged.error = why.message;
+    all->found.push_back(std::move(damaged));
+  }
   for (auto& [name, group] : self->state.groups) {
     if (!group.is_made)
       continue;
@@ -379,16 +381,21 @@ caf::result<caf::ok_atom> delete_group(registry_pointer self,
       promise.deliver(tl::unexpected<failure>{group.error()});
       return;
     }
-    self->state.groups.at(name).is_leaving = true;
+    auto was_leaving
+      = std::exchange(self->state.groups.at(name).is_leaving, true);
     self->request(*group, caf::infinite, group_atom::value, delete_atom::value)
       .then([=](caf::ok_atom x) mutable { promise.deliver(x); },
             [=, who = *group](const caf::error& error) mutable {
               // Its end may have come by the request of somebody else.
               auto why = refusal_of(self, error, who, name);
-              if (why.code == errc::not_found)
+              if (why.code == errc::not_found) {
                 promise.deliver(caf::ok_atom::value);
-              else
-                promise.deliver(tl::unexpected<failure>{std::move(why)});
+                return;
+              }
+              auto i = self->state.groups.find(name);
+              if (i != self->state.groups.end() && i->second.who == who)
+                i->second.is_leaving = was_leaving;
+              promise.deliver(tl::unexpected<failure>{std::move(why)});
             });
   });
 }

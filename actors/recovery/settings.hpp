@@ -6,11 +6,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
 namespace muster {
 
 /// How groups are kept.
 struct slot_group_settings {
+  /// The absolute path of the folder of their documents.
+  std::string folder;
   /// How long a start may take before it is undone.
   std::chrono::milliseconds start_timeout = std::chrono::seconds(30);
   /// How long a stop, and a search, may take before it is asked for again.

@@ -116,7 +116,10 @@ struct performer {
         return self->state.core->start_failed(slot.index, slot.term, why, {},
                                               now_ns(self));
       },
-      [=](const failure&) { return effects{}; });
+      [=](const failure&) {
+        self->state.core->note_trouble(slot.index, slot.term, why);
+        return effects{};
+      });
     return {};
   }
 
@@ -129,6 +132,7 @@ struct performer {
       },
       [self = self, slot](const failure& why) {
         // It is asked for again.
+        self->state.core->note_trouble(slot.index, slot.term, why);
         self->state.parts->warn(
           fmt::format("slot {} of group '{}' cannot be emptied: {}", slot.index,
                       self->state.core->definition().name, why.message));
@@ -147,9 +151,10 @@ struct performer {
       },
       [self = self, slot](const failure& why) {
         // Whatever else it is, it is no death; it is asked again.
-        return why.code == errc::not_found
-                 ? self->state.core->absent(slot.index, slot.term, now_ns(self))
-                 : effects{};
+        if (why.code == errc::not_found)
+          return self->state.core->absent(slot.index, slot.term, now_ns(self));
+        self->state.core->note_trouble(slot.index, slot.term, why);
+        return effects{};
       });
     return {};
   }
@@ -198,8 +203,8 @@ void perform(group_pointer self, slot_group::effects todo) {
 void deliver_view(group_pointer self,
                   caf::typed_response_promise<slot_group_view> rp) {
   auto& core = *self->state.core;
-  slot_group_view view{core.definition(), core.is_deleted(),
-                       core.slots(now_ns(self))};
+  slot_group_view view{
+    core.definition(), core.is_deleted(), core.slots(now_ns(self)), {}};
   self
     ->request(self->state.parts->keeper, list_patience, slot_atom::value,
               list_atom::value, core.id())
@@ -219,8 +224,8 @@ void deliver_view(group_pointer self,
 
 /// Passes a request to the core, and answers with the group once it is done.
 template <class Ask>
-caf::result<slot_group_view> enter_view(group_pointer self, Ask ask) {
-  auto rp = self->make_response_promise<slot_group_view>();
+void enter_view(group_pointer self,
+                caf::typed_response_promise<slot_group_view> rp, Ask ask) {
   auto ticket = open_request(self, [=](slot_group::effect& x) mutable {
     if (auto* refusal = std::get_if<slot_group::reply_refusal>(&x))
       rp.deliver(to_caf(refusal->why));
@@ -231,6 +236,30 @@ caf::result<slot_group_view> enter_view(group_pointer self, Ask ask) {
     }
   });
   perform(self, ask(ticket));
+}
+
+/// The orders of so many slots; none for workers.
+std::vector<pod_order> orders_of(const slot_group_definition& what,
+                                 std::uint8_t slots) {
+  std::vector<pod_order> out;
+  for (unsigned i = 0; what.kind == slot_kind::pod && i < slots; ++i)
+    out.push_back(slot_order(what, static_cast<std::uint8_t>(i)));
+  return out;
+}
+
+/// Lets the keeper refuse what could never be done, before anything is changed.
+/// @param run does it, if that is not so.
+template <class T, class Run>
+caf::result<T>
+enter_checked(group_pointer self, std::vector<pod_order> orders, Run run) {
+  auto rp = self->make_response_promise<T>();
+  self
+    ->request(self->state.parts->keeper, caf::infinite, slot_atom::value,
+              check_atom::value, std::move(orders))
+    .then([=](caf::ok_atom) { run(rp); },
+          [=](const caf::error& error) mutable {
+            rp.deliver(to_caf(from_caf(error)));
+          });
   return rp;
 }
 
@@ -304,25 +333,30 @@ slot_group_behavior(group_pointer self,
       return rp;
     },
     [=](group_atom, scale_atom, std::uint8_t slots) {
-      return enter_view(self, [=](auto ticket) {
-        return self->state.core->scale(ticket, slots, now_ns(self));
-      });
+      return enter_checked<slot_group_view>(
+        self, orders_of(self->state.core->definition(), slots), [=](auto rp) {
+          enter_view(self, rp, [=](auto ticket) {
+            return self->state.core->scale(ticket, slots, now_ns(self));
+          });
+        });
     },
-    [=](group_atom, reset_atom) {
-      return enter_view(self, [=](auto ticket) {
+    [=](group_atom, reset_atom) -> caf::result<slot_group_view> {
+      auto rp = self->make_response_promise<slot_group_view>();
+      enter_view(self, rp, [=](auto ticket) {
         return self->state.core->reset(ticket, now_ns(self));
       });
-    },
-    [=](group_atom, delete_atom) -> caf::result<caf::ok_atom> {
-      auto rp = self->make_response_promise<caf::ok_atom>();
-      auto ticket = open_request(self, [=](slot_group::effect& x) mutable {
-        if (auto* refusal = std::get_if<slot_group::reply_refusal>(&x))
-          rp.deliver(to_caf(refusal->why));
-        else
-          rp.deliver(caf::ok_atom::value);
-      });
-      perform(self, self->state.core->remove(ticket, now_ns(self)));
       return rp;
+    },
+    [=](group_atom, delete_atom) {
+      return enter_checked<caf::ok_atom>(self, {}, [=](auto rp) {
+        auto ticket = open_request(self, [=](slot_group::effect& x) mutable {
+          if (auto* refusal = std::get_if<slot_group::reply_refusal>(&x))
+            rp.deliver(to_caf(refusal->why));
+          else
+            rp.deliver(caf::ok_atom::value);
+        });
+        perform(self, self->state.core->remove(ticket, now_ns(self)));
+      });
     },
     // -- the end --------------------------------------------------------------
     [=](stop_atom) {
@@ -337,9 +371,14 @@ slot_group_behavior(group_pointer self,
     },
     // -- the actor itself -----------------------------------------------------
     [=](group_atom, create_atom) {
-      return enter_view(self, [=](auto ticket) {
-        return self->state.core->create(ticket, std::move(*kept), now_ns(self));
-      });
+      return enter_checked<slot_group_view>(
+        self, orders_of(kept->definition, kept->definition.slots),
+        [=](auto rp) {
+          enter_view(self, rp, [=](auto ticket) {
+            return self->state.core->create(ticket, std::move(*kept),
+                                            now_ns(self));
+          });
+        });
     },
     [=](expire_atom, std::uint64_t number) {
       if (number != self->state.timer_number)

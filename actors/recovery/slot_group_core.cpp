@@ -91,6 +91,9 @@ slot_group::effects slot_group_core::reset(slot_group::ticket from,
     return take_effects(now_ns);
   for (auto& x : slots_) {
     x.guard.reset(now_ns);
+    x.record.restarts = 0;
+    if (x.record.health != slot_health::unhealthy)
+      x.record.last_error.clear();
     if (x.record.health == slot_health::backing_off
         || x.record.health == slot_health::failed)
       x.record.health = slot_health::empty;
@@ -288,6 +291,12 @@ slot_group::effects slot_group_core::stopped(std::uint8_t index,
   if (gone != 0)
     change();
   return take_effects(now_ns);
+}
+
+void slot_group_core::note_trouble(std::uint8_t index, std::uint64_t term,
+                                   const failure& why) {
+  if (auto x = find(index, term); x && x->at != stage::nothing)
+    x->record.last_error = why.message;
 }
 
 // -- what places did ----------------------------------------------------------

@@ -100,6 +100,9 @@ public:
   [[nodiscard]] slot_group::effects
   stopped(std::uint8_t index, std::uint64_t term, std::int64_t now_ns);
 
+  /// What was asked for did not happen, and is asked for again: says why not.
+  void note_trouble(std::uint8_t index, std::uint64_t term, const failure& why);
+
   // -- what places did --------------------------------------------------------
 
   /// All that is there counts as ended, and nothing is started there.

@@ -14,12 +14,6 @@ namespace muster {
 
 namespace {
 
-tl::unexpected<failure> damaged(std::string_view path, const std::string& why) {
-  return fail(
-    errc::registry_corrupted,
-    fmt::format("'{}' is damaged: {}; it was left as it is", path, why));
-}
-
 // -- reading ------------------------------------------------------------------
 
 /// Reads a word by the table that writes it.
@@ -136,11 +130,11 @@ expected<slot_group_document> read_slot_group(std::string_view text,
                                               std::string_view path) {
   auto value = json::parse(text, nullptr, false);
   if (!value.is_object())
-    return damaged(path, "it is no JSON object");
+    return damaged_document(path, "it is no JSON object");
   entry_reader from{value};
   auto format = from.take("format");
   if (!format.is_number_unsigned())
-    return damaged(path, "its 'format' is no number");
+    return damaged_document(path, "its 'format' is no number");
   if (format.get<std::uint64_t>() > slot_group_format)
     return fail(errc::newer_format,
                 fmt::format("'{}' has format {}, and this version knows {} at "
@@ -164,23 +158,29 @@ expected<slot_group_document> read_slot_group(std::string_view text,
   auto slots = from.take("slots");
   auto strays = from.take("strays");
   if (!slots.is_array() || !strays.is_array())
-    return damaged(path, "it has no lists of 'slots' and 'strays'");
+    return damaged_document(path, "it has no lists of 'slots' and 'strays'");
   if (!from.wrong().empty())
-    return damaged(path, fmt::format("it has no proper '{}'", from.wrong()));
+    return damaged_document(path,
+                            fmt::format("it has no proper '{}'", from.wrong()));
+  if (!path.ends_with(fmt::format("/{}.json", out.definition.name)))
+    return damaged_document(
+      path, fmt::format("it is that of group '{}'", out.definition.name));
   for (auto& entry : slots) {
     entry_reader reader{entry};
     auto record = read_slot(reader);
     auto n = out.slots.size();
     if (!entry.is_object() || !reader.wrong().empty())
-      return damaged(
+      return damaged_document(
         path, fmt::format("slot {} has no proper '{}'", n, reader.wrong()));
     if (record.index != n)
-      return damaged(path, fmt::format("slot {} stands where slot {} should",
-                                       record.index, n));
+      return damaged_document(
+        path,
+        fmt::format("slot {} stands where slot {} should", record.index, n));
     if (record.term > out.last_term)
-      return damaged(path, fmt::format("slot {} is of term {}, and {} is the "
-                                       "last one",
-                                       n, record.term, out.last_term));
+      return damaged_document(
+        path, fmt::format("slot {} is of term {}, and {} is the "
+                          "last one",
+                          n, record.term, out.last_term));
     record.others = reader.rest();
     out.slots.push_back(std::move(record));
   }
@@ -188,8 +188,8 @@ expected<slot_group_document> read_slot_group(std::string_view text,
     entry_reader reader{entry};
     out.strays.push_back(read_stray(reader));
     if (!entry.is_object() || !reader.wrong().empty())
-      return damaged(path,
-                     fmt::format("a stray has no proper '{}'", reader.wrong()));
+      return damaged_document(
+        path, fmt::format("a stray has no proper '{}'", reader.wrong()));
   }
   out.others = from.rest();
   return out;

@@ -63,7 +63,7 @@ struct slot_group_document {
 inline constexpr std::uint64_t slot_group_format = 1;
 
 /// Reads the document.
-/// @param path names it in errors.
+/// @param path names it in errors; its file has the name of the group.
 /// @returns `registry_corrupted` naming the place, `newer_format`.
 [[nodiscard]] expected<slot_group_document>
 read_slot_group(std::string_view text, std::string_view path);

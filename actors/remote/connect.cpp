@@ -10,6 +10,7 @@
 #include <openssl/err.h>
 
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include <poll.h>
@@ -17,6 +18,9 @@
 namespace muster {
 
 namespace {
+
+/// Before it is tried again behind a connection that broke while it began.
+constexpr auto pause = std::chrono::milliseconds(100);
 
 /// What a failed handshake means for a client.
 /// @param error what OpenSSL calls the kind of the failure.
@@ -37,7 +41,7 @@ failure refusal(const std::string& where, SSL* session, int error,
   if (error == SSL_ERROR_SYSCALL
       || note.find("unexpected eof") != std::string::npos)
     return {
-      errc::unreachable,
+      errc::connection_lost,
       fmt::format("what listens on {} hung up before it answered", where)};
   return {errc::version_mismatch,
           fmt::format("what answers on {} does not speak TLS as a node does{}",
@@ -73,10 +77,35 @@ expected<tls_connection> shake_hands(socket_handle socket, SSL_CTX* context,
   }
 }
 
+/// What it means that the framework did not find a node.
+/// @param note what TLS said of the connection.
+failure not_found_because(const caf::actor_system& system,
+                          const caf::error& error, const std::string& where,
+                          const std::string& note) {
+  if (error == caf::sec::request_timeout)
+    return {
+      errc::unreachable,
+      fmt::format("no node answers on {} in time; is it running?", where)};
+  if (error == caf::sec::cannot_connect_to_node)
+    return {errc::unreachable,
+            fmt::format("no node answers on {}; is it running?", where)};
+  // Of a refused certificate one hears behind the handshake only.
+  if (note.find("alert") != std::string::npos)
+    return {errc::not_allowed,
+            fmt::format("the node at {} refuses the certificate: {}; ask for "
+                        "another one, made with 'muster tls issue'",
+                        where, note)};
+  return {errc::connection_lost,
+          fmt::format("what listens on {} hung up before it answered: {}",
+                      where, note.empty() ? system.render(error) : note)};
+}
+
 /// Waits for what the broker has found on the other side of a connection.
+/// @param note what TLS says of the connection meanwhile.
 template <class Handle>
-expected<remote_actor> receive_remote(Handle response, const std::string& where,
-                                      const std::string* why) {
+expected<remote_actor> receive_remote(const caf::actor_system& system,
+                                      Handle response, const std::string& where,
+                                      const std::string& note) {
   expected<remote_actor> out;
   response.receive(
     [&](const caf::node_id&, caf::strong_actor_ptr& whom,
@@ -84,20 +113,35 @@ expected<remote_actor> receive_remote(Handle response, const std::string& where,
       out = remote_actor{std::move(whom), std::move(interface)};
     },
     [&](const caf::error& error) {
-      auto in_time = error != caf::sec::request_timeout;
-      // Of a refused certificate one hears behind the handshake only.
-      if (in_time && why != nullptr && why->find("alert") != std::string::npos)
-        out = fail(errc::not_allowed,
-                   fmt::format("the node at {} refuses the certificate: {}; "
-                               "ask for another one, made with 'muster tls "
-                               "issue'",
-                               where, *why));
-      else
-        out = fail(errc::unreachable,
-                   fmt::format("no node answers on {}{}; is it running?", where,
-                               in_time ? "" : " in time"));
+      out = tl::unexpected<failure>{
+        not_found_because(system, error, where, note)};
     });
   return out;
+}
+
+/// @returns `connection_lost` if the other side hung up before it answered.
+expected<remote_actor> connect_once(caf::actor_system& system,
+                                    const std::string& host, std::uint16_t port,
+                                    const identity& own, time_limit limit) {
+  auto where = show_address(host, port);
+  caf::scoped_actor self{system};
+  auto note = std::make_shared<std::string>();
+  return connect_to(host, port, limit)
+    .and_then([&](socket_handle socket) {
+      return shake_hands(std::move(socket), own.context.get(), where, limit);
+    })
+    .and_then([&](tls_connection connection) {
+      // A client believes its node.
+      auto scribe
+        = make_scribe(multiplexer_of(system), std::move(connection), note, {});
+      return receive_remote(
+        system,
+        self->request(
+          broker_of(system),
+          caf::duration{std::chrono::milliseconds{milliseconds_left(limit)}},
+          caf::connect_atom::value, std::move(scribe), port),
+        where, *note);
+    });
 }
 
 } // namespace
@@ -105,30 +149,24 @@ expected<remote_actor> receive_remote(Handle response, const std::string& where,
 expected<remote_actor>
 connect(caf::actor_system& system, const std::string& host, std::uint16_t port,
         const identity* own, std::chrono::milliseconds patience) {
-  auto where = show_address(host, port);
-  caf::scoped_actor self{system};
-  if (own == nullptr)
-    return receive_remote(self->request(system.middleman().actor_handle(),
+  if (own == nullptr) {
+    caf::scoped_actor self{system};
+    return receive_remote(system,
+                          self->request(system.middleman().actor_handle(),
                                         caf::duration{patience},
                                         caf::connect_atom::value, host, port),
-                          where, nullptr);
+                          show_address(host, port), {});
+  }
   auto limit = std::chrono::steady_clock::now() + patience;
-  auto why = std::make_shared<std::string>();
-  return connect_to(host, port, limit)
-    .and_then([&](socket_handle socket) {
-      return shake_hands(std::move(socket), own->context.get(), where, limit);
-    })
-    .and_then([&](tls_connection connection) {
-      // A client believes its node.
-      auto scribe
-        = make_scribe(multiplexer_of(system), std::move(connection), why, {});
-      return receive_remote(
-        self->request(
-          broker_of(system),
-          caf::duration{std::chrono::milliseconds{milliseconds_left(limit)}},
-          caf::connect_atom::value, std::move(scribe), port),
-        where, why.get());
-    });
+  for (;;) {
+    auto out = connect_once(system, host, port, *own, limit);
+    if (out || out.error().code != errc::connection_lost)
+      return out;
+    // A node that has too much to do hangs up, and nothing was asked of it.
+    if (std::chrono::steady_clock::now() + pause >= limit)
+      return fail(errc::unreachable, std::move(out.error().message));
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 } // namespace muster

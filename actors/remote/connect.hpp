@@ -23,7 +23,8 @@ struct remote_actor {
   std::set<std::string> interface;
 };
 
-/// Connects to a node.
+/// Connects to a node. A connection that the other side ends before it has
+/// answered is made again: nothing was asked yet.
 /// @param own what the node shall know us by; absent means without TLS, to
 ///        127.0.0.1 only.
 /// @returns `unreachable` if nobody answers there in time, `not_allowed` if

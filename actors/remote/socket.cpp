@@ -175,10 +175,12 @@ expected<socket_handle> connect_to(const std::string& host, std::uint16_t port,
       return socket;
     }
   }
+  auto why = error == ECONNREFUSED ? std::string{}
+             : error == ETIMEDOUT  ? " in time"
+                                   : fmt::format(": {}", std::strerror(error));
   return fail(errc::unreachable,
               fmt::format("no node answers on {}{}; is it running?",
-                          show_address(host, port),
-                          error == ETIMEDOUT ? " in time" : ""));
+                          show_address(host, port), why));
 }
 
 std::uint16_t port_of(const socket_handle& socket) {

@@ -9,6 +9,8 @@
 #include <caf/io/basp_broker.hpp>
 #include <caf/io/network/stream_impl.hpp>
 
+#include <atomic>
+#include <cstdint>
 #include <utility>
 
 namespace muster {
@@ -16,6 +18,17 @@ namespace muster {
 namespace {
 
 namespace net = caf::io::network;
+
+/// A number that no other connection of this process ever has, nor any socket.
+/// The framework forgets a connection that has ended some time later, by its
+/// handle. Were that the number of the socket, as it is with connections that
+/// the framework makes itself, it would take one that came since and has the
+/// same socket for the old one, and forget the new one.
+caf::io::connection_handle next_handle() {
+  constexpr std::int64_t above_all_sockets = std::int64_t{1} << 32;
+  static std::atomic<std::int64_t> last{above_all_sockets};
+  return caf::io::connection_handle::from_int(++last);
+}
 
 /// A connection in the hands of the framework.
 class tls_scribe final : public caf::io::scribe {
@@ -25,9 +38,9 @@ public:
   tls_scribe(net::default_multiplexer& multiplexer, int socket,
              tls_stream stream, std::shared_ptr<bool> is_over,
              message_limit limit)
-    : scribe(net::conn_hdl_from_socket(socket)),
-      stream_(multiplexer, socket, std::move(stream)), peer_(peer_of(socket)),
-      is_over_(std::move(is_over)), limit_(std::move(limit)) {
+    : scribe(next_handle()), stream_(multiplexer, socket, std::move(stream)),
+      peer_(peer_of(socket)), is_over_(std::move(is_over)),
+      limit_(std::move(limit)) {
     // nop
   }
 

@@ -75,8 +75,14 @@ read_deadline(const std::optional<std::string>& text) {
 }
 
 void add_request_id(CLI::App* command, std::string& request_id) {
-  command->add_option("--request-id", request_id,
-                      "Repeated under the same id, it is not done again");
+  command
+    ->add_option("--request-id", request_id,
+                 "Repeated under the same id, it is not done again")
+    ->check(CLI::Validator{[](const std::string& x) {
+                             return x.empty() ? std::string{"it is empty"}
+                                              : std::string{};
+                           },
+                           ""});
 }
 
 } // namespace muster

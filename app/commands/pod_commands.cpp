@@ -28,6 +28,7 @@ struct pod_options {
   std::string reader{pod_operator};
   std::string from;
   // -- of scopes --------------------------------------------------------------
+  bool is_check = false;
   std::string path;
 };
 
@@ -40,6 +41,14 @@ std::vector<std::string> texts_of(const std::vector<scope_rule>& rules) {
 
 std::string dash_if_empty(const std::string& text) {
   return text.empty() ? "-" : text;
+}
+
+/// One that ended at once is gone by the time of the answer.
+std::string show_spawned(const pod_view& x) {
+  if (x.phase == pod_phase::ended)
+    return fmt::format("pod '{}' was started, {}, and {}", x.name, x.sandbox,
+                       x.last_error);
+  return fmt::format("pod '{}', process {}, {}", x.name, x.pid, x.sandbox);
 }
 
 expected<int> spawn(client& node, const console& out,
@@ -56,8 +65,7 @@ expected<int> spawn(client& node, const console& out,
   if (out.is_json())
     out.print(to_json(*pod));
   else
-    out.line(fmt::format("pod '{}', process {}, {}", pod->name, pod->pid,
-                         pod->sandbox));
+    out.line(show_spawned(*pod));
   return 0;
 }
 
@@ -75,10 +83,11 @@ expected<int> list(client& node, const console& out, const pod_options&) {
                     to_string(x.phase), to_string(x.kind),
                     dash_if_empty(x.sandbox), std::to_string(x.turns),
                     dash_if_empty(x.lender),
-                    fmt::format("{}", fmt::join(texts_of(x.scope), ","))});
-  out.table(
-    {"POD", "PID", "STATE", "CLASS", "SANDBOX", "TURNS", "LENDER", "SCOPE"},
-    rows);
+                    fmt::format("{}", fmt::join(texts_of(x.scope), ",")),
+                    dash_if_empty(one_line(x.last_error))});
+  out.table({"POD", "PID", "STATE", "CLASS", "SANDBOX", "TURNS", "LENDER",
+             "SCOPE", "LAST ERROR"},
+            rows);
   return 0;
 }
 
@@ -162,6 +171,9 @@ expected<int> stop(client& node, const console& out,
 
 expected<int> check(client& node, const console& out,
                     const pod_options& options) {
+  if (options.path.empty())
+    return fail(errc::invalid_argument,
+                "pod scopes check: the path is empty; name one");
   auto path = absolute_path(options.path);
   if (!path)
     return failed{path.error()};
@@ -182,7 +194,7 @@ expected<int> check(client& node, const console& out,
 
 expected<int> scopes(client& node, const console& out,
                      const pod_options& options) {
-  if (!options.path.empty())
+  if (options.is_check)
     return check(node, out, options);
   auto all = node.pod_scopes();
   if (!all)
@@ -248,6 +260,7 @@ void add_pod_commands(CLI::App& app, command_context& context) {
   auto* check_app = scopes_app->add_subcommand(
     "check", "Show who may do something at a path");
   check_app->add_option("PATH", o->path, "The path")->required();
+  check_app->callback([o] { o->is_check = true; });
 }
 
 } // namespace muster

@@ -55,6 +55,10 @@ expected<pod_order> read_pod_order(const pod_order_options& x) {
   pod_order out;
   out.task = x.task;
   out.command = x.command;
+  if (x.speaks_protocol && x.command.empty())
+    return fail(errc::invalid_argument,
+                "--protocol: there is no program behind --; the reference pod "
+                "speaks the protocol anyway");
   out.kind = out.command.empty() || x.speaks_protocol ? pod_class::protocol
                                                       : pod_class::plain;
   auto scope = read_rules(x.scope);

@@ -22,6 +22,9 @@ using failed = tl::unexpected<failure>;
 /// How often a group is looked at that somebody watches.
 constexpr std::chrono::milliseconds watch_interval{250};
 
+/// What a restart policy may have.
+constexpr std::chrono::milliseconds longest_time = std::chrono::hours(24);
+
 struct group_options {
   std::string name;
   std::string request_id;
@@ -51,13 +54,14 @@ expected<void> read_intensity(const std::string& text, restart_policy& to) {
   }
   auto slash = text.find('/');
   auto count = parse_count(text.substr(0, slash));
-  auto period = slash == std::string::npos
-                  ? expected<std::chrono::milliseconds>{to.period}
-                  : parse_duration(text.substr(slash + 1));
-  if (!count || !period || *count < 1 || *count > 1'000)
+  auto period = parse_duration(
+    slash == std::string::npos ? std::string{} : text.substr(slash + 1));
+  if (!count || !period || *count < 1 || *count > 1'000 || period->count() < 1
+      || *period > longest_time)
     return fail(errc::invalid_argument,
                 fmt::format("--max-restarts: '{}' is neither a number up to "
-                            "1000 and a time, such as 5/60s, nor none",
+                            "1000 and a time up to 24h, such as 5/60s, nor "
+                            "none",
                             text));
   to.max_restarts = static_cast<std::uint32_t>(*count);
   to.period = *period;
@@ -81,16 +85,27 @@ expected<slot_group_definition> read_definition(const group_options& x) {
   struct {
     const char* option;
     const std::string& text;
+    std::chrono::milliseconds least;
     std::chrono::milliseconds& to;
-  } times[] = {{"--backoff-initial", x.initial, out.policy.initial},
-               {"--backoff-max", x.max, out.policy.max},
-               {"--pause", x.pause, out.policy.pause}};
-  for (auto& [option, text, to] : times) {
+  } times[]
+    = {{"--backoff-initial", x.initial, {}, out.policy.initial},
+       {"--backoff-max", x.max, std::chrono::milliseconds(1), out.policy.max},
+       {"--pause", x.pause, std::chrono::milliseconds(1), out.policy.pause}};
+  for (auto& [option, text, least, to] : times) {
     auto read = read_duration(option, text);
     if (!read)
       return failed{read.error()};
+    if (*read < least || *read > longest_time)
+      return fail(errc::invalid_argument,
+                  fmt::format("{}: '{}' is not from {} ms to 24h", option, text,
+                              least.count()));
     to = *read;
   }
+  if (out.policy.max < out.policy.initial)
+    return fail(errc::invalid_argument,
+                fmt::format("--backoff-max: '{}' is less than "
+                            "--backoff-initial, which is '{}'",
+                            x.max, x.initial));
   if (auto read = read_intensity(x.max_restarts, out.policy); !read)
     return failed{read.error()};
   out.policy.gives_up = x.gives_up;
@@ -129,7 +144,7 @@ void print_group(const console& out, const slot_group_view& x) {
                     slot.pid == 0 ? "-" : std::to_string(slot.pid),
                     slot.session.value_or("-"), std::to_string(slot.restarts),
                     fmt::format("{} ms", slot.backoff_ms),
-                    dash_if_empty(one_line(slot.last_error, 60))});
+                    dash_if_empty(one_line(slot.last_error))});
   out.table(
     {"SLOT", "STATE", "PID", "SESSION", "RESTARTS", "BACKOFF", "LAST ERROR"},
     rows);
@@ -171,6 +186,11 @@ expected<int> list(client& node, const console& out, const group_options&) {
   }
   std::vector<std::vector<std::string>> rows;
   for (auto& x : *groups) {
+    if (!x.error.empty()) {
+      rows.push_back(
+        {x.definition.name, "-", "-", "-", "-", "-", one_line(x.error)});
+      continue;
+    }
     auto count = [&](slot_health health) {
       return std::to_string(
         std::count_if(x.slots.begin(), x.slots.end(),
@@ -179,10 +199,11 @@ expected<int> list(client& node, const console& out, const group_options&) {
     rows.push_back(
       {x.definition.name, std::string{to_string(x.definition.kind)},
        std::to_string(x.definition.slots), count(slot_health::healthy),
-       count(slot_health::backing_off), count(slot_health::failed)});
+       count(slot_health::backing_off), count(slot_health::failed), "-"});
   }
-  out.table({"GROUP", "KIND", "SLOTS", "HEALTHY", "BACKING OFF", "FAILED"},
-            rows);
+  out.table(
+    {"GROUP", "KIND", "SLOTS", "HEALTHY", "BACKING OFF", "FAILED", "ERROR"},
+    rows);
   return 0;
 }
 
@@ -247,7 +268,7 @@ expected<int> handlers(client& node, const console& out, const group_options&) {
       {x.name, std::string{to_string(x.policy)}, dash_if_empty(x.owner),
        std::to_string(x.runs), std::to_string(x.recovered),
        fmt::format("{} ms", x.last_ms), std::to_string(x.times_late),
-       dash_if_empty(one_line(x.last_error, 60))});
+       dash_if_empty(one_line(x.last_error))});
   out.table({"HANDLER", "POLICY", "PEER", "RUNS", "RECOVERED", "LAST", "LATE",
              "LAST ERROR"},
             rows);

@@ -17,6 +17,7 @@
 
 #include <caf/config.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <lua.hpp>
 #include <sqlite3.h>
 
@@ -155,22 +156,37 @@ finding look_at_database(const std::string& directory) {
                       (*opened)->count(session_phase::paused))};
 }
 
+/// What pods are lent has to agree, as a start needs it.
+expected<void> check_loans(const pod_document& x, const std::string& path) {
+  if (x.scopes.allocations.empty())
+    return {};
+  scope_table loans{pod_operator, pod_settings{}.grant};
+  return loans.restore(x.scopes).map_error([&](const failure& why) {
+    return failure{why.code, fmt::format("'{}': {}", path, why.message)};
+  });
+}
+
 /// Reads the rolls that are kept beside the database.
 finding look_at_documents(const std::string& directory) {
   std::size_t count = 0;
-  std::optional<failure> fault;
+  std::vector<failure> faults;
   std::error_code code;
   auto look = [&](const std::string& path, auto read) {
-    if (fault || !std::filesystem::exists(path, code))
+    if (!std::filesystem::exists(path, code))
       return;
     ++count;
     auto document = read_input(path).and_then(
       [&](const std::string& text) { return read(text, path); });
     if (!document)
-      fault = document.error();
+      faults.push_back(document.error());
   };
   look(directory + "/" + pool_registry_document, read_pool_document);
-  look(directory + "/" + pod_registry_document, read_pod_document);
+  look(directory + "/" + pod_registry_document, [](const std::string& text,
+                                                   const std::string& path) {
+    return read_pod_document(text, path).and_then([&](const pod_document& x) {
+      return check_loans(x, path);
+    });
+  });
   std::set<std::string> groups;
   auto folder = directory + "/" + slot_group_folder;
   for (auto& entry : std::filesystem::directory_iterator{folder, code})
@@ -178,8 +194,13 @@ finding look_at_documents(const std::string& directory) {
       groups.insert(entry.path());
   for (auto& path : groups)
     look(path, read_slot_group);
-  if (fault)
-    return {"documents", false, fault->message, fault->code};
+  if (!faults.empty()) {
+    std::vector<std::string> texts;
+    for (auto& x : faults)
+      texts.push_back(x.message);
+    return {"documents", false, fmt::format("{}", fmt::join(texts, "; ")),
+            faults.front().code};
+  }
   return {"documents", true,
           count == 0 ? "there are none yet" : fmt::format("{} sound", count)};
 }

@@ -91,7 +91,7 @@ int console::error(const failure& why) const {
 }
 
 std::string one_line(std::string_view text, std::size_t width) {
-  std::string out{utf8_prefix(text, width + 1)};
+  std::string out{width < text.size() ? utf8_prefix(text, width + 1) : text};
   std::replace_if(
     out.begin(), out.end(), [](unsigned char c) { return c < ' '; }, ' ');
   if (width_of(out) > width)

@@ -61,7 +61,8 @@ private:
 };
 
 /// A text on one line, cut to at most so many characters.
-[[nodiscard]] std::string one_line(std::string_view text, std::size_t width);
+[[nodiscard]] std::string one_line(std::string_view text,
+                                   std::size_t width = std::string_view::npos);
 
 /// A point in time for a person: `2026-01-31 23:59:59` in local time.
 [[nodiscard]] std::string show_time(std::int64_t ms);

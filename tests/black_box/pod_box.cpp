@@ -108,9 +108,9 @@ std::set<std::string> pod_box::borrowers() {
 std::set<pid_t> pod_box::pod_processes() const {
   std::set<pid_t> out;
   auto found = find_by_variable("MUSTER_POD_FOLDER");
-  if (!found)
-    throw std::runtime_error{found.error().message};
-  for (auto& [folder, all] : *found)
+  if (found.unsure)
+    throw std::runtime_error{found.unsure->message};
+  for (auto& [folder, all] : found.by_value)
     if (folder.starts_with(state() + "/pods/run/"))
       for (auto& who : all)
         out.insert(who.pid);
@@ -134,7 +134,7 @@ std::string pod_box::disorder() {
       if (!names.contains(name))
         out += fmt::format("a loan of '{}', which is not there\n", name);
     auto found = find_by_variable("MUSTER_POD_FOLDER");
-    for (auto& [folder, processes] : found.value())
+    for (auto& [folder, processes] : found.by_value)
       if (folder.starts_with(state()) && !folders.contains(folder))
         out += fmt::format("process {} of {}\n", processes.front().pid, folder);
     return out.empty();

@@ -76,6 +76,7 @@ PURE_CORES = [
     "actors/session/observation.cpp",
     "actors/session/session_fold.cpp",
     "actors/session/session_state.cpp",
+    "actors/session/session_state_commits.cpp",
     "actors/session/snapshot.cpp",
     "actors/strategy/guarded_host.cpp",
     "actors/strategy/local_host.cpp",

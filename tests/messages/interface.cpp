@@ -339,7 +339,7 @@ struct fixture : test_coordinator_fixture<config> {
     for (auto health : from(slot_health::empty)) {
       slot_view slot;
       slot.health = health;
-      out.append(slot_group_view{{}, false, {slot}});
+      out.append(slot_group_view{{}, false, {slot}, {}});
     }
     for (auto policy : from(handler_policy::evict))
       out.append(handler_definition{"handler", policy});
@@ -417,7 +417,7 @@ struct fixture : test_coordinator_fixture<config> {
     slot_group_definition group{"group", slot_kind::pod, 2, order, policy};
     slot_view slot{1,      slot_health::failed, 2, "crew-1.0", 3, "s-1", 4, 5,
                    "error"};
-    slot_group_view group_view{group, true, {slot}};
+    slot_group_view group_view{group, true, {slot}, "damaged"};
     return caf::make_message(
       group, group_view, std::vector<slot_group_view>{group_view},
       handler_definition{"handler", handler_policy::quarantine, milliseconds(7),

@@ -530,10 +530,33 @@ CAF_TEST(a text is refused for good if the connection of its pod ends) {
     else
       x.sockets.hang_up(on);
     x.run();
+    x.advance(x.settings.probe_timeout);
+    x.run();
     // A client repeats what was lost with its own connection.
     CAF_CHECK_EQUAL(x.refusal(t).code, errc::program_failed);
     CAF_CHECK(x.refusal(t).message.find("'a'") != std::string::npos);
   }
+}
+
+CAF_TEST(whoever sent a text to a pod that dies of it is told how) {
+  begin();
+  auto id = spawned("a", "w:/a");
+  pod_at(id).is_silent = true;
+  auto t = send("a", "do it");
+  run();
+  // Of the connection one may hear first.
+  sockets.hang_up(sockets.at(socket_of(id)).at(0));
+  hear();
+  CAF_CHECK(!is_answered(t));
+  processes.end(pod_at(id).who, {process_exit::manner::exited, 3});
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::program_failed);
+  CAF_CHECK(refusal(t).message.find("ended with exit code 3")
+            != std::string::npos);
+  // The next one is told so, too.
+  auto next = refusal(send("a", "more"));
+  CAF_CHECK_EQUAL(next.code, errc::not_found);
+  CAF_CHECK(next.message.find("ended with exit code 3") != std::string::npos);
 }
 
 CAF_TEST(frames that are none end the connection and no more) {
@@ -545,6 +568,28 @@ CAF_TEST(frames that are none end the connection and no more) {
   CAF_CHECK_EQUAL(view("a").phase, pod_phase::ready);
   CAF_CHECK(!sockets.has(old));
   CAF_CHECK_EQUAL(sockets.size(), 1u);
+}
+
+CAF_TEST(no pod is confined less than the one that lends to it) {
+  begin();
+  auto lender = order_of("a", "w:/a");
+  lender.delegation.allow = rules("w:/a");
+  lender.sandbox = sandbox_mode::best_effort;
+  spawned(lender);
+  auto order = order_of("b", "w:/a/b");
+  order.sandbox = sandbox_mode::off;
+  auto t = spawn(order, once, "a");
+  run();
+  CAF_CHECK_EQUAL(refusal(t).code, errc::not_allowed);
+  CAF_CHECK(refusal(t).message.find("'off'") != std::string::npos);
+  for (auto mode : {sandbox_mode::best_effort, sandbox_mode::required}) {
+    order.sandbox = mode;
+    order.name = order.name + "x";
+    order.scope = rules("w:/a/" + order.name);
+    auto fine = spawn(order, once, "a");
+    run();
+    CAF_CHECK_EQUAL(get<pod::reply_pod>(fine).pod.name, order.name);
+  }
 }
 
 // -- limits -------------------------------------------------------------------

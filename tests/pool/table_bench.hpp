@@ -349,6 +349,13 @@ struct table_bench {
     return get<pool::reply_list>(t).workers;
   }
 
+  /// That of the only worker that there is.
+  worker_phase phase() {
+    auto all = listed();
+    CAF_REQUIRE_EQUAL(all.size(), 1u);
+    return all[0].phase;
+  }
+
   /// A worker that is ready and nobody's.
   std::string spawned() {
     auto t = spawn();

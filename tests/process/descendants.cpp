@@ -6,6 +6,7 @@
 
 #include "tests/support/suite.hpp"
 
+#include "actors/process/descriptor.hpp"
 #include "actors/process/spawn.hpp"
 
 #include <fmt/format.h>
@@ -16,7 +17,9 @@
 #include <thread>
 #include <vector>
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 using namespace muster;
@@ -62,9 +65,10 @@ struct fixture {
 
   std::vector<process_identity> found() const {
     auto all = find_by_variable(variable);
-    CAF_REQUIRE(all);
-    auto i = all->find(value);
-    return i != all->end() ? i->second : std::vector<process_identity>{};
+    CAF_CHECK(!all.unsure);
+    auto i = all.by_value.find(value);
+    return i != all.by_value.end() ? i->second
+                                   : std::vector<process_identity>{};
   }
 
   /// Waits until so many are found.
@@ -90,6 +94,34 @@ CAF_TEST(a process is found by the variable that it was started with) {
   CAF_CHECK(was_started_with(who.pid, variable, value));
   CAF_CHECK(!was_started_with(who.pid, variable, value + "0"));
   CAF_CHECK(!was_started_with(::getpid(), variable, value));
+}
+
+CAF_TEST(one that is between two programs is found at any time) {
+  // The kernel has no environment to show for a process within `execve`.
+  auto again = "exec /bin/sh -c \"$AGAIN\"";
+  auto who = start(again, {entry(), fmt::format("AGAIN={}", again)});
+  found(1);
+  for (int i = 0; i < 2'000; ++i) {
+    CAF_REQUIRE(found() == std::vector<process_identity>{who});
+    CAF_REQUIRE(was_started_with(who.pid, variable, value));
+  }
+}
+
+CAF_TEST(a look without descriptors fails and finds nothing missing) {
+  start("exec sleep 600", {entry()});
+  found(1);
+  descriptor next{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+  rlimit before{};
+  CAF_REQUIRE_EQUAL(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  auto scarce = before;
+  scarce.rlim_cur = static_cast<rlim_t>(next.get());
+  next = {};
+  CAF_REQUIRE_EQUAL(::setrlimit(RLIMIT_NOFILE, &scarce), 0);
+  auto all = find_by_variable(variable);
+  CAF_REQUIRE_EQUAL(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  CAF_REQUIRE(all.unsure);
+  CAF_CHECK(all.unsure->code == errc::overloaded);
+  CAF_CHECK(all.unsure->message.find("'/proc'") != std::string::npos);
 }
 
 CAF_TEST(neither another value nor a longer name is the same) {

@@ -17,11 +17,16 @@ using muster::test::real_child;
 
 namespace {
 
+constexpr int plain_flags = 0x40'0100;
+constexpr int kernel_flags = 0x20'8040;
+
 /// A line of `/proc/<pid>/stat`, with 77 in the place of the start time.
-std::string stat_line(std::string_view name, char state, int threads) {
-  return fmt::format("4711 ({}) {} 1 4711 4711 0 -1 4194560 90 0 0 0 5 6 0 0 "
-                     "20 0 {} 0 77 2998272 300 18446744073709551615 1 1 0\n",
-                     name, state, threads);
+std::string stat_line(std::string_view name, char state, int threads,
+                      int flags = plain_flags, std::uint64_t code_begin = 66) {
+  return fmt::format("4711 ({}) {} 1 4711 4711 0 -1 {} 90 0 0 0 5 6 0 0 "
+                     "20 0 {} 0 77 2998272 300 18446744073709551615 {} 1 0 0 0 "
+                     "0 0 0 0 0 0 0 17 1 0 0 0 0 0 1 1 1 1 1 80 88 0\n",
+                     name, state, flags, threads, code_begin);
 }
 
 } // namespace
@@ -43,7 +48,7 @@ CAF_TEST(a name may look like the rest of the line) {
 CAF_TEST(a line that is cut short is not understood) {
   auto line = stat_line("sh", 'S', 1);
   // The last number is known to be whole by the blank behind it.
-  auto size = line.find(" 300 ") + 5;
+  auto size = line.find(" 88 ") + 4;
   CAF_CHECK(parse_stat(line.substr(0, size)));
   for (--size; size > 0; --size)
     CAF_CHECK(!parse_stat(line.substr(0, size)));
@@ -54,6 +59,16 @@ CAF_TEST(a process whose first thread ended is no zombie) {
   CAF_CHECK(!parse_stat(stat_line("sh", 'Z', 2))->is_over());
   CAF_CHECK(parse_stat(stat_line("sh", 'X', 1))->is_over());
   CAF_CHECK(!parse_stat(stat_line("sh", 'T', 1))->is_over());
+}
+
+CAF_TEST(a process without code is within execve or has no memory) {
+  CAF_CHECK(
+    parse_stat(stat_line("sh", 'R', 1, plain_flags, 0))->is_within_exec());
+  CAF_CHECK(!parse_stat(stat_line("sh", 'R', 1))->is_within_exec());
+  CAF_CHECK(
+    !parse_stat(stat_line("sh", 'Z', 1, plain_flags, 0))->is_within_exec());
+  CAF_CHECK(!parse_stat(stat_line("kswapd0", 'S', 1, kernel_flags, 0))
+               ->is_within_exec());
 }
 
 CAF_TEST(what is no pid is refused) {

@@ -281,9 +281,12 @@ CAF_TEST(a slot that gives up waits for a reset) {
   save_all();
   CAF_CHECK(health(0) == slot_health::failed);
   CAF_CHECK(starts.empty());
+  CAF_CHECK(!core->slots(now_ns)[0].last_error.empty());
   take(core->reset(++tickets, now_ns));
   save();
   CAF_CHECK(done.contains(tickets));
+  CAF_CHECK_EQUAL(core->slots(now_ns)[0].restarts, 0u);
+  CAF_CHECK_EQUAL(core->slots(now_ns)[0].last_error, "");
   tick();
   settle();
   CAF_CHECK_EQUAL(core->healthy(), 1u);
@@ -605,7 +608,7 @@ CAF_TEST(a document comes back as it was with what is not known here) {
   changed["colour"] = "blue";
   changed["slots"][1]["weight"] = 7;
   disk = changed.dump();
-  auto document = read_slot_group(disk, "x");
+  auto document = read_slot_group(disk, "groups/web.json");
   CAF_REQUIRE(document);
   CAF_CHECK(document->definition == definition);
   CAF_CHECK_EQUAL(document->strays.size(), 2u);

@@ -440,6 +440,14 @@ CAF_TEST(a document that cannot be read is left as it is and named) {
     CAF_CHECK_EQUAL(create().error().code, code);
     CAF_CHECK_EQUAL(*disk.contents("/state/groups/crew.json"), text);
     CAF_CHECK_EQUAL(*disk.contents("/state/groups/crew.json.broken"), text);
+    auto why = shown().error().message;
+    CAF_CHECK(why.find("'/state/groups/crew.json'") != std::string::npos);
+    auto all
+      = ask<std::vector<slot_group_view>>(group_atom::value, list_atom::value);
+    CAF_REQUIRE(all);
+    CAF_CHECK(std::any_of(all->begin(), all->end(), [&](auto& x) {
+      return x.definition.name == "crew" && x.error == why;
+    }));
     advance(1s);
     CAF_CHECK_EQUAL(status()["recovery"]["broken"][0]["name"], "crew");
     // Others are not concerned.
@@ -448,6 +456,31 @@ CAF_TEST(a document that cannot be read is left as it is and named) {
     what.name = "crew";
     kill();
   }
+}
+
+CAF_TEST(without the roll of its workers a group is shown and not changed) {
+  begin();
+  auto old = occupants();
+  kill();
+  auto roll = *disk.contents("/state/pool/registry.json");
+  disk.set_contents("/state/pool/registry.json", "{");
+  require_start();
+  advance(1s);
+  auto before = document();
+  for (auto code : {scale(1).error().code, remove().error().code})
+    CAF_CHECK_EQUAL(code, errc::registry_corrupted);
+  what.name = "other";
+  CAF_CHECK_EQUAL(create().error().code, errc::registry_corrupted);
+  what.name = "crew";
+  CAF_CHECK_EQUAL(shown("other").error().code, errc::not_found);
+  CAF_CHECK(document() == before);
+  CAF_CHECK(slot(0).last_error.find("registry.json") != std::string::npos);
+  kill();
+  disk.set_contents("/state/pool/registry.json", roll);
+  require_start();
+  advance(1s);
+  CAF_CHECK_EQUAL(healthy(), 3u);
+  CAF_CHECK(occupants() == old);
 }
 
 CAF_TEST(a full disk refuses a group and keeps none) {

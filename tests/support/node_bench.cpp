@@ -35,6 +35,7 @@ node_bench::node_bench(std::uint64_t seed)
       [this] { return wall_ms(); }, [this] { return steady_ns_; }})),
     random_(seed) {
   settings.pods.folder = "/state/pods";
+  settings.recovery.groups.folder = "/state/groups";
   settings.pool.folder = "/state/pool";
   settings.pool.version = "test";
   settings.pool.program = "/muster";
