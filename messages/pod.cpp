@@ -2,6 +2,8 @@
 
 #include "messages/pod.hpp"
 
+#include "messages/json.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -63,6 +65,45 @@ expected<sandbox_mode> parse_sandbox(const std::string& text) {
               fmt::format("'{}' is no way to confine a pod; use 'required', "
                           "'best-effort' or 'off'",
                           text));
+}
+
+expected<void> check_texts(const pod_order& order) {
+  auto check
+    = [&](const std::string& text, std::string_view what) -> expected<void> {
+    if (!is_utf8(text))
+      return fail(errc::not_utf8,
+                  fmt::format("{} of pod '{}' is no UTF-8", what, order.name));
+    if (text.find('\0') != std::string::npos)
+      return fail(
+        errc::invalid_argument,
+        fmt::format("{} of pod '{}' has a zero byte, which no program "
+                    "can be given",
+                    what, order.name));
+    return {};
+  };
+  std::size_t size = 0;
+  std::size_t number = 0;
+  for (auto& word : order.command) {
+    size += word.size() + 1;
+    auto fine = check(word, fmt::format("word {} of the command", ++number));
+    if (!fine)
+      return fine;
+  }
+  if (size > max_command_bytes)
+    return fail(errc::too_large,
+                fmt::format("the command of pod '{}' has {} bytes, and {} are "
+                            "the limit; put what is long into a file",
+                            order.name, size, max_command_bytes));
+  for (auto& [text, what] : {std::pair{&order.cwd, "the working folder"},
+                             std::pair{&order.task, "the task"}})
+    if (auto fine = check(*text, what); !fine)
+      return fine;
+  for (auto* rules :
+       {&order.scope, &order.delegation.allow, &order.delegation.deny})
+    for (auto& rule : *rules)
+      if (auto fine = check_rule(rule); !fine)
+        return fine;
+  return {};
 }
 
 expected<void> check_pod_name(const std::string& name) {

@@ -91,6 +91,14 @@ typename Inspector::result_type inspect(Inspector& f, pod_order& x) {
 /// Who lends what belongs to nobody else: whoever runs the node.
 inline constexpr const char* pod_operator = "operator";
 
+/// What a command may have, all of its words together.
+inline constexpr std::size_t max_command_bytes = 100'000;
+
+/// Refuses texts that could not be kept or passed on; the variables are neither
+/// looked at nor kept.
+/// @returns `not_utf8`, `invalid_argument` for a zero byte, `too_large`.
+[[nodiscard]] expected<void> check_texts(const pod_order& order);
+
 /// @returns `invalid_argument` naming what is wrong with the name of a pod or
 ///          of a reader.
 [[nodiscard]] expected<void> check_pod_name(const std::string& name);

@@ -38,6 +38,10 @@ expected<void> check_pods(const slot_group_definition& what) {
                 fmt::format("the pods of group '{}' are lent nothing; say what "
                             "with --scope",
                             what.name));
+  auto named = pod;
+  named.name = what.name;
+  if (auto fine = check_texts(named); !fine)
+    return fine;
   for (auto& rule : pod.scope)
     if (what.slots > 1 && rule.level == permission::write
         && rule.target.find(slot_placeholder) == std::string::npos)
@@ -115,13 +119,14 @@ std::string_view to_string(handler_policy x) {
 }
 
 expected<void> check(const slot_group_definition& what) {
-  if (auto fine = check_pod_name(what.name); !fine)
-    return fine;
+  // Whatever it has, a name that is too long is told so.
   if (what.name.size() > max_group_name_bytes)
     return fail(errc::invalid_argument,
-                fmt::format("the name '{}' of a group has {} bytes, and {} are "
-                            "the limit",
-                            what.name, what.name.size(), max_group_name_bytes));
+                fmt::format("the name of a group has {} bytes, and {} are the "
+                            "limit",
+                            what.name.size(), max_group_name_bytes));
+  if (auto fine = check_pod_name(what.name); !fine)
+    return fine;
   if (what.kind == slot_kind::worker && what.pod != pod_order{})
     return fail(errc::invalid_argument,
                 fmt::format("the group '{}' is one of workers, which run no "

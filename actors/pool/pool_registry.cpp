@@ -344,10 +344,12 @@ pool_registry(registry_pointer self, std::shared_ptr<const pool_parts> parts,
         [=](auto ticket) { return self->state.table->probe(ticket); });
     },
     // -- groups ---------------------------------------------------------------
-    [=](slot_atom, check_atom, const std::vector<pod_order>&) {
-      return enter<caf::ok_atom, pool::reply_slots>(
-        self, [](pool::reply_slots&) { return caf::ok_atom::value; },
-        [=](auto ticket) { return self->state.table->list_slots(ticket); });
+    [=](slot_atom, check_atom, const std::vector<pod_order>& orders) {
+      return enter<caf::ok_atom, pool::reply_count>(
+        self, [](pool::reply_count&) { return caf::ok_atom::value; },
+        [&](auto ticket) {
+          return self->state.table->check_slots(ticket, orders.size());
+        });
     },
     [=](slot_atom, spawn_atom, const slot_id& slot, const pod_order&) {
       return enter<slot_occupant, pool::reply_worker>(

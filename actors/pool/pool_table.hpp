@@ -102,6 +102,9 @@ public:
 
   [[nodiscard]] pool::effects stop_slot(pool::ticket from, const slot_id& slot);
 
+  /// Refuses so many workers if there could never be as many.
+  [[nodiscard]] pool::effects check_slots(pool::ticket from, std::size_t count);
+
   /// All workers that occupy slots of any group are in the answer.
   [[nodiscard]] pool::effects list_slots(pool::ticket from);
 

@@ -44,6 +44,18 @@ pool::effects pool_table::stop_slot(pool::ticket from, const slot_id& slot) {
   });
 }
 
+pool::effects pool_table::check_slots(pool::ticket from, std::size_t count) {
+  return enter(from, [=, this] {
+    if (count > settings_.max_workers)
+      refuse(from,
+             {errc::too_large, fmt::format("there cannot be {} workers, as "
+                                           "pool.max-workers allows {}",
+                                           count, settings_.max_workers)});
+    else
+      answer(pool::reply_count{from, count});
+  });
+}
+
 pool::effects pool_table::list_slots(pool::ticket from) {
   return enter(from, [=, this] {
     pool::reply_slots out{from, {}};

@@ -66,7 +66,8 @@ start_group(registry_pointer self, slot_group_document document, bool is_new) {
   out.id = document.id;
   out.request_id = document.request_id;
   out.is_made = !is_new;
-  out.is_leaving = document.is_deleted;
+  out.definition = document.definition;
+  out.removals = document.is_deleted ? 1 : 0;
   out.wanted = document.definition.slots;
   auto who = self->spawn(slot_group_behavior,
                          std::shared_ptr<const slot_group_parts>{parts},
@@ -198,7 +199,7 @@ failure refusal_of(registry_pointer self, const caf::error& error,
     return why;
   auto i = self->state.groups.find(name);
   auto is_gone = i == self->state.groups.end() || i->second.who != who
-                 || i->second.is_leaving;
+                 || i->second.removals > 0;
   return is_gone ? no_group(name) : stopping();
 }
 
@@ -258,6 +259,14 @@ void make_group(registry_pointer self, const slot_group_definition& what,
     if (request_id == once || known.request_id != request_id)
       return refuse({errc::conflict,
                      fmt::format("there is a group '{}' already", what.name)});
+    auto wanted = what;
+    wanted.slots = known.definition.slots;
+    if (wanted != known.definition)
+      return refuse({errc::conflict,
+                     fmt::format("the request '{}' has made group '{}' of "
+                                 "something else; take another request id, and "
+                                 "another name",
+                                 request_id, what.name)});
     if (!known.is_made) {
       known.makers.push_back(std::move(tell));
       return;
@@ -381,8 +390,7 @@ caf::result<caf::ok_atom> delete_group(registry_pointer self,
       promise.deliver(tl::unexpected<failure>{group.error()});
       return;
     }
-    auto was_leaving
-      = std::exchange(self->state.groups.at(name).is_leaving, true);
+    ++self->state.groups.at(name).removals;
     self->request(*group, caf::infinite, group_atom::value, delete_atom::value)
       .then([=](caf::ok_atom x) mutable { promise.deliver(x); },
             [=, who = *group](const caf::error& error) mutable {
@@ -394,7 +402,7 @@ caf::result<caf::ok_atom> delete_group(registry_pointer self,
               }
               auto i = self->state.groups.find(name);
               if (i != self->state.groups.end() && i->second.who == who)
-                i->second.is_leaving = was_leaving;
+                --i->second.removals;
               promise.deliver(tl::unexpected<failure>{std::move(why)});
             });
   });

@@ -54,10 +54,13 @@ struct recovery_registry_state
     /// See `slot_group_document`.
     std::string id;
     std::string request_id;
+    /// What it was made with; it may have other slots by now.
+    slot_group_definition definition;
     /// Whether it is on disk; nobody sees it before, but for those who make it.
     bool is_made = false;
-    /// Whether somebody has deleted it, and it will end.
-    bool is_leaving = false;
+    /// Requests to delete it that are not refused: if there is one, it will
+    /// end.
+    std::uint64_t removals = 0;
     /// Who else wants to know when it is: repeats of the request.
     std::vector<std::function<void(const expected<slot_group_view>&)>> makers;
     std::size_t healthy = 0;

@@ -29,6 +29,11 @@ std::string path_of(group_pointer self) {
   return slot_group_path(self->state.core->definition().name);
 }
 
+/// The order of a slot. There is nothing to be said about a worker.
+pod_order order_of(const slot_group_definition& what, std::uint8_t index) {
+  return what.kind == slot_kind::pod ? slot_order(what, index) : pod_order{};
+}
+
 /// Asks the keeper something about a slot, and does what follows.
 /// @param done is given the answer, and gives effects.
 /// @param failed is given the failure instead.
@@ -92,9 +97,7 @@ struct performer {
 
   effects operator()(slot_group::start& x) const {
     auto slot = id_of(self, x.index, x.term);
-    auto order = core().definition().kind == slot_kind::pod
-                   ? slot_order(core().definition(), x.index)
-                   : pod_order{};
+    auto order = order_of(core().definition(), x.index);
     ask_keeper<slot_occupant>(
       self, spawn_atom::value, slot,
       [self = self, slot](slot_occupant& found) {
@@ -238,12 +241,12 @@ void enter_view(group_pointer self,
   perform(self, ask(ticket));
 }
 
-/// The orders of so many slots; none for workers.
+/// The orders of so many slots.
 std::vector<pod_order> orders_of(const slot_group_definition& what,
                                  std::uint8_t slots) {
   std::vector<pod_order> out;
-  for (unsigned i = 0; what.kind == slot_kind::pod && i < slots; ++i)
-    out.push_back(slot_order(what, static_cast<std::uint8_t>(i)));
+  for (unsigned i = 0; i < slots; ++i)
+    out.push_back(order_of(what, static_cast<std::uint8_t>(i)));
   return out;
 }
 
@@ -333,19 +336,23 @@ slot_group_behavior(group_pointer self,
       return rp;
     },
     [=](group_atom, scale_atom, std::uint8_t slots) {
+      auto& now = self->state.core->definition();
+      // Whatever has become of what was lent, there can be less of it.
+      auto orders
+        = slots > now.slots ? orders_of(now, slots) : std::vector<pod_order>{};
       return enter_checked<slot_group_view>(
-        self, orders_of(self->state.core->definition(), slots), [=](auto rp) {
+        self, std::move(orders), [=](auto rp) {
           enter_view(self, rp, [=](auto ticket) {
             return self->state.core->scale(ticket, slots, now_ns(self));
           });
         });
     },
-    [=](group_atom, reset_atom) -> caf::result<slot_group_view> {
-      auto rp = self->make_response_promise<slot_group_view>();
-      enter_view(self, rp, [=](auto ticket) {
-        return self->state.core->reset(ticket, now_ns(self));
+    [=](group_atom, reset_atom) {
+      return enter_checked<slot_group_view>(self, {}, [=](auto rp) {
+        enter_view(self, rp, [=](auto ticket) {
+          return self->state.core->reset(ticket, now_ns(self));
+        });
       });
-      return rp;
     },
     [=](group_atom, delete_atom) {
       return enter_checked<caf::ok_atom>(self, {}, [=](auto rp) {

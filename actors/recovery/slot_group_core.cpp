@@ -34,6 +34,7 @@ slot_group::effects slot_group_core::create(slot_group::ticket from,
     return std::exchange(effects_, {});
   }
   document_ = std::move(document);
+  saved_ = wished();
   fill();
   change();
   answer_when_saved(from);
@@ -43,6 +44,7 @@ slot_group::effects slot_group_core::create(slot_group::ticket from,
 slot_group::effects slot_group_core::restore(slot_group_document document,
                                              std::int64_t now_ns) {
   document_ = std::move(document);
+  saved_ = wished();
   for (auto& record : std::exchange(document_.slots, {})) {
     auto& x = slots_.emplace_back(make_slot(std::move(record)));
     x.guard.restore(x.record.guard, now_ns);
@@ -79,7 +81,6 @@ slot_group::effects slot_group_core::scale(slot_group::ticket from,
     return take_effects(now_ns);
   document_.definition.slots = slots;
   fill();
-  stop_unwanted(now_ns);
   change();
   answer_when_saved(from);
   return take_effects(now_ns);
@@ -89,15 +90,7 @@ slot_group::effects slot_group_core::reset(slot_group::ticket from,
                                            std::int64_t now_ns) {
   if (refuse_if_deleted(from))
     return take_effects(now_ns);
-  for (auto& x : slots_) {
-    x.guard.reset(now_ns);
-    x.record.restarts = 0;
-    if (x.record.health != slot_health::unhealthy)
-      x.record.last_error.clear();
-    if (x.record.health == slot_health::backing_off
-        || x.record.health == slot_health::failed)
-      x.record.health = slot_health::empty;
-  }
+  is_reset_due_ = true;
   change();
   answer_when_saved(from);
   return take_effects(now_ns);
@@ -108,7 +101,6 @@ slot_group::effects slot_group_core::remove(slot_group::ticket from,
   removers_.push_back(from);
   if (!document_.is_deleted) {
     document_.is_deleted = true;
-    stop_unwanted(now_ns);
     change();
   }
   return take_effects(now_ns);
@@ -143,12 +135,20 @@ slot_group::effects slot_group_core::saved(const expected<void>& result,
       effects_.push_back(slot_group::reply_refusal{to, result.error()});
   }
   if (!result) {
+    take_back(result.error(), now_ns);
     // The next tick, or the next change, tries again.
     is_dirty_ = true;
     return std::exchange(effects_, {});
   }
+  saved_ = written_;
+  if (std::exchange(is_reset_written_, false))
+    for (auto& x : slots_)
+      forget_failures(x, now_ns);
+  stop_unwanted(now_ns);
+  // One that may be wanted no more waits until that is decided.
   for (auto& x : slots_)
-    if (x.at == stage::intending && x.record.term <= written_term_) {
+    if (x.at == stage::intending && x.record.term <= written_term_
+        && is_wanted(x)) {
       x.at = stage::starting;
       x.limit_ns = now_ns + ns(settings_.start_timeout);
       effects_.push_back(slot_group::start{x.record.index, x.record.term,
@@ -422,10 +422,37 @@ void slot_group_core::begin_stop(slot& x, std::int64_t now_ns) {
   change();
 }
 
+void slot_group_core::take_back(const failure& why, std::int64_t now_ns) {
+  document_.definition.slots = saved_.slots;
+  document_.is_deleted = saved_.is_deleted;
+  is_reset_due_ = is_reset_written_ = false;
+  fill();
+  // What was not wanted for long enough to be on disk was not started.
+  stop_unwanted(now_ns);
+  // A deletion that is on disk goes on, whoever waits for it.
+  auto refused = std::exchange(next_, {});
+  if (!saved_.is_deleted)
+    for (auto to : std::exchange(removers_, {}))
+      refused.push_back(to);
+  for (auto to : refused)
+    effects_.push_back(slot_group::reply_refusal{to, why});
+}
+
+void slot_group_core::forget_failures(slot& x, std::int64_t now_ns) {
+  x.guard.reset(now_ns);
+  x.record.restarts = 0;
+  x.was_lost = false;
+  if (x.record.health != slot_health::unhealthy)
+    x.record.last_error.clear();
+  if (x.record.health == slot_health::backing_off
+      || x.record.health == slot_health::failed)
+    x.record.health = slot_health::empty;
+}
+
 void slot_group_core::stop_unwanted(std::int64_t now_ns) {
   for (auto i = slots_.rbegin(); i != slots_.rend(); ++i) {
     auto& x = *i;
-    if (is_wanted(x) || x.at == stage::stopping)
+    if (!is_superfluous(x) || x.at == stage::stopping)
       continue;
     if (x.at == stage::intending)
       vacate(x, now_ns);
@@ -504,7 +531,7 @@ void slot_group_core::repeat_overdue(slot& x, std::int64_t now_ns) {
 }
 
 void slot_group_core::trim() {
-  while (!slots_.empty() && !is_wanted(slots_.back())
+  while (!slots_.empty() && is_superfluous(slots_.back())
          && slots_.back().at == stage::nothing
          && slots_.back().record.occupant.empty())
     slots_.pop_back();
@@ -534,7 +561,7 @@ bool slot_group_core::refuse_if_deleted(slot_group::ticket from) {
 void slot_group_core::write_if_due(std::int64_t now_ns) {
   if (is_writing_ || is_removing_ || is_gone_)
     return;
-  if (document_.is_deleted && slots_.empty() && !is_dirty_) {
+  if (saved_.is_deleted && slots_.empty() && !is_dirty_) {
     is_removing_ = true;
     effects_.push_back(slot_group::remove_document{});
     return;
@@ -544,9 +571,13 @@ void slot_group_core::write_if_due(std::int64_t now_ns) {
   is_dirty_ = false;
   is_writing_ = true;
   written_term_ = document_.last_term;
+  written_ = wished();
+  is_reset_written_ = std::exchange(is_reset_due_, false);
   out_ = std::exchange(next_, {});
   auto document = document_;
-  for (auto& x : slots_) {
+  for (auto x : slots_) {
+    if (is_reset_written_)
+      forget_failures(x, now_ns);
     document.slots.push_back(x.record);
     document.slots.back().guard = x.guard.record(now_ns);
   }

@@ -182,9 +182,35 @@ private:
   /// The slot, if that is its present term.
   [[nodiscard]] slot* find(std::uint8_t index, std::uint64_t term);
 
-  [[nodiscard]] bool is_wanted(const slot& x) const {
-    return x.record.index < document_.definition.slots && !document_.is_deleted;
+  /// What somebody wants of the group as a whole, and may be refused if it
+  /// cannot be written.
+  struct wish {
+    std::uint8_t slots = 0;
+    bool is_deleted = false;
+
+    [[nodiscard]] bool wants(const slot& x) const {
+      return x.record.index < slots && !is_deleted;
+    }
+  };
+
+  [[nodiscard]] wish wished() const {
+    return {document_.definition.slots, document_.is_deleted};
   }
+
+  [[nodiscard]] bool is_wanted(const slot& x) const {
+    return wished().wants(x);
+  }
+
+  /// Whether nobody wants it, and that is on disk: now it may go.
+  [[nodiscard]] bool is_superfluous(const slot& x) const {
+    return !is_wanted(x) && !saved_.wants(x);
+  }
+
+  /// What was wanted and could not be written is not wanted any more.
+  void take_back(const failure& why, std::int64_t now_ns);
+
+  /// Nothing has to wait any longer, and nothing is known to have failed.
+  static void forget_failures(slot& x, std::int64_t now_ns);
 
   void begin_start(slot& x);
 
@@ -192,7 +218,7 @@ private:
 
   void begin_stop(slot& x, std::int64_t now_ns);
 
-  /// Stops all that is not wanted, the highest first.
+  /// Stops all that is superfluous, the highest first.
   void stop_unwanted(std::int64_t now_ns);
 
   void note_failure(slot& x, const failure& why, std::int64_t now_ns);
@@ -242,6 +268,13 @@ private:
   bool is_gone_ = false;
   /// The highest term whose intent is in the write that is out.
   std::uint64_t written_term_ = 0;
+  /// What is wanted as it stands on disk, and in the write that is out.
+  wish saved_;
+  wish written_;
+  /// Whether failures shall be forgotten once that is on disk, and whether they
+  /// are in the write that is out.
+  bool is_reset_due_ = false;
+  bool is_reset_written_ = false;
   /// Those who wait for the write that is out, and for the next one.
   std::vector<slot_group::ticket> out_;
   std::vector<slot_group::ticket> next_;

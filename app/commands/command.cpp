@@ -74,15 +74,19 @@ read_deadline(const std::optional<std::string>& text) {
   return client::deadline{*limit};
 }
 
+CLI::Validator not_empty() {
+  return CLI::Validator{[](const std::string& x) {
+                          return x.empty() ? std::string{"it is empty"}
+                                           : std::string{};
+                        },
+                        ""};
+}
+
 void add_request_id(CLI::App* command, std::string& request_id) {
   command
     ->add_option("--request-id", request_id,
                  "Repeated under the same id, it is not done again")
-    ->check(CLI::Validator{[](const std::string& x) {
-                             return x.empty() ? std::string{"it is empty"}
-                                              : std::string{};
-                           },
-                           ""});
+    ->check(not_empty());
 }
 
 } // namespace muster

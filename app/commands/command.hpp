@@ -119,6 +119,10 @@ read_duration(std::string_view option, std::string_view text);
 [[nodiscard]] expected<client::deadline>
 read_deadline(const std::optional<std::string>& text);
 
+/// Refuses an option that was given without its value, such as a variable of a
+/// shell that is not set.
+[[nodiscard]] CLI::Validator not_empty();
+
 /// Adds `--request-id` to a command that changes something.
 void add_request_id(CLI::App* command, std::string& request_id);
 

@@ -225,12 +225,14 @@ void add_pod_commands(CLI::App& app, command_context& context) {
                  "Its name, unique among those that "
                  "live")
     ->required();
-  spawn_app->add_option("--lender", o->lender,
-                        "The pod that lends to it; the operator otherwise");
+  spawn_app
+    ->add_option("--lender", o->lender,
+                 "The pod that lends to it; the operator otherwise")
+    ->check(not_empty());
   spawn_app
     ->add_option("--env", o->environment, "A variable for it, NAME=VALUE")
     ->allow_extra_args(false);
-  add_pod_order_options(spawn_app, o->order)->required();
+  add_pod_order_options(spawn_app, context, o->order)->required();
   add_request_id(spawn_app, o->request_id);
   add_client_command(parent, context, o, "list", "List the pods", list);
   auto* send_app = add_client_command(
@@ -248,9 +250,10 @@ void add_pod_commands(CLI::App& app, command_context& context) {
   read_app->add_option("NAME", o->name, "The pod")->required();
   read_app->add_option("--as", o->reader,
                        "Who reads; each reader has a place of its own");
-  read_app->add_option("--from", o->from,
-                       "Where to read, SEGMENT:OFFSET; the reader stays where "
-                       "it is");
+  read_app
+    ->add_option("--from", o->from,
+                 "Where to read, SEGMENT:OFFSET; the reader stays where it is")
+    ->check(not_empty());
   auto* stop_app = add_client_command(
     parent, context, o, "stop",
     "Stop a pod; returns once what it was lent has come back", stop);

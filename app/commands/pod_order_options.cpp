@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 namespace muster {
@@ -27,9 +28,22 @@ read_rules(const std::vector<std::string>& lists) {
   return out;
 }
 
+std::size_t words_behind_mark(char** arguments) {
+  std::size_t out = 0;
+  auto is_behind = false;
+  for (auto** word = arguments; *word != nullptr; ++word) {
+    out += is_behind ? 1 : 0;
+    is_behind = is_behind || std::string_view{*word} == "--";
+  }
+  return out;
+}
+
 } // namespace
 
-CLI::Option* add_pod_order_options(CLI::App* command, pod_order_options& x) {
+CLI::Option* add_pod_order_options(CLI::App* command,
+                                   const command_context& context,
+                                   pod_order_options& x) {
+  x.words_behind = words_behind_mark(context.arguments);
   command->add_option("--task", x.task, "What it shall do");
   auto* scope = command
                   ->add_option("--scope", x.scope,
@@ -40,8 +54,10 @@ CLI::Option* add_pod_order_options(CLI::App* command, pod_order_options& x) {
     ->add_option("--delegate", x.delegation,
                  "What of that it may lend to pods of its own")
     ->allow_extra_args(false);
-  command->add_option("--cwd", x.cwd,
-                      "Where it works; the first rule's target otherwise");
+  command
+    ->add_option("--cwd", x.cwd,
+                 "Where it works; the first rule's target otherwise")
+    ->check(not_empty());
   command->add_option("--sandbox", x.sandbox, "required, best-effort or off");
   command->add_flag("--protocol", x.speaks_protocol,
                     "The program behind -- speaks the protocol of pods");
@@ -55,6 +71,11 @@ expected<pod_order> read_pod_order(const pod_order_options& x) {
   pod_order out;
   out.task = x.task;
   out.command = x.command;
+  if (x.command.size() > x.words_behind)
+    return fail(errc::invalid_argument,
+                fmt::format("'{}' does not belong here: a program and its "
+                            "arguments stand behind --",
+                            x.command.front()));
   if (x.speaks_protocol && x.command.empty())
     return fail(errc::invalid_argument,
                 "--protocol: there is no program behind --; the reference pod "

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "app/commands/command.hpp"
+
 #include "messages/pod.hpp"
 
 #include <CLI/CLI.hpp>
@@ -20,12 +22,16 @@ struct pod_order_options {
   std::string cwd;
   std::string sandbox = "required";
   std::vector<std::string> command;
+  /// How many words stand behind the first `--`.
+  std::size_t words_behind = 0;
   bool speaks_protocol = false;
 };
 
 /// Adds them to a command. `--scope` may be missing.
 /// @returns `--scope`.
-CLI::Option* add_pod_order_options(CLI::App* command, pod_order_options& x);
+CLI::Option* add_pod_order_options(CLI::App* command,
+                                   const command_context& context,
+                                   pod_order_options& x);
 
 /// Reads them. The name, the lender and the environment are left empty.
 /// @returns `invalid_argument` naming what is wrong.

@@ -64,7 +64,7 @@ expected<int> list(client& node, const console& out, const pool_options&) {
   for (auto& x : *workers) {
     all.push_back(to_json(x));
     rows.push_back(
-      {x.sid, std::to_string(x.pid), to_string(x.phase),
+      {x.sid, x.pid == 0 ? "-" : std::to_string(x.pid), to_string(x.phase),
        x.session.value_or("-"), age_of(x),
        x.rss_bytes ? fmt::format("{:.1f} MiB",
                                  static_cast<double>(*x.rss_bytes) / (1 << 20))

@@ -68,6 +68,18 @@ expected<void> read_intensity(const std::string& text, restart_policy& to) {
   return {};
 }
 
+/// Takes a number as it is written: 010 is ten.
+CLI::Validator slot_count() {
+  return {[](std::string& text) {
+            auto number = parse_count(text);
+            if (!number || *number > 255)
+              return fmt::format("'{}' is no number from 0 to 255", text);
+            text = std::to_string(*number);
+            return std::string{};
+          },
+          "", ""};
+}
+
 expected<slot_group_definition> read_definition(const group_options& x) {
   slot_group_definition out;
   out.name = x.name;
@@ -309,7 +321,7 @@ void add_recovery_commands(CLI::App& app, command_context& context) {
   auto* create_app = add("create", "Make a group, and keep it full", create);
   create_app->add_option("--kind", o->kind, "worker or pod")->required();
   create_app->add_option("--slots", o->slots, "How many, 255 at most")
-    ->check(CLI::Range(0, 255))
+    ->transform(slot_count())
     ->required();
   create_app->add_option("--backoff-initial", o->initial,
                          "The delay behind the first failure of a slot; 500ms "
@@ -323,14 +335,14 @@ void add_recovery_commands(CLI::App& app, command_context& context) {
   create_app->add_option("--pause", o->pause, "That pause; 5m otherwise");
   create_app->add_flag("--give-up", o->gives_up,
                        "Instead of a pause, wait for 'group reset'");
-  add_pod_order_options(create_app, o->pod);
+  add_pod_order_options(create_app, context, o->pod);
   add_request_id(create_app, o->request_id);
   add_client_command(group, context, o, "list", "List the groups", list);
   add("show", "Show the slots of a group", show)
     ->add_flag("--watch", o->watch, "Show them again whenever they change");
   add("scale", "Change how many slots a group has", scale)
     ->add_option("SLOTS", o->slots, "How many, 255 at most")
-    ->check(CLI::Range(0, 255))
+    ->transform(slot_count())
     ->required();
   add("reset", "Forget the failures of a group: nothing waits any more", reset);
   add("delete", "Stop all that is in a group, and delete it", remove);

@@ -434,6 +434,8 @@ CAF_TEST(an order that makes no group is refused) {
   CAF_CHECK_EQUAL(refused({"--kind", "thread", "--slots", "1"}), 2);
   CAF_CHECK_EQUAL(refused({"--kind", "worker", "--slots", "256"}), 2);
   CAF_CHECK_EQUAL(refused({"--kind", "worker", "--slots", "-1"}), 2);
+  for (auto* slots : {"0x1", "+1", "1.0", ""})
+    CAF_CHECK_EQUAL(refused({"--kind", "worker", "--slots", slots}), 2);
   CAF_CHECK_EQUAL(refused({"--kind", "worker"}), 2);
   CAF_CHECK_EQUAL(refused({"--kind", "worker", "--slots", "1", "--", "true"}),
                   2);

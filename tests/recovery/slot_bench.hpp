@@ -110,6 +110,11 @@ struct slot_bench {
     return tickets;
   }
 
+  slot_group::ticket reset() {
+    take(core->reset(++tickets, now_ns));
+    return tickets;
+  }
+
   slot_group::ticket remove() {
     take(core->remove(++tickets, now_ns));
     return tickets;

@@ -404,10 +404,12 @@ CAF_TEST(the same word twice changes nothing) {
 CAF_TEST(fewer slots stop the highest first and go once that is confirmed) {
   begin(4);
   auto t = scale(2);
+  // Until it is on disk it may be refused.
+  CAF_CHECK(stops.empty());
+  save();
   CAF_REQUIRE_EQUAL(stops.size(), 2u);
   CAF_CHECK_EQUAL(stops[0].index, 3);
   CAF_CHECK_EQUAL(stops[1].index, 2);
-  save();
   CAF_CHECK(done.contains(t));
   CAF_CHECK_EQUAL(core->slots(now_ns).size(), 4u);
   settle();
@@ -428,6 +430,7 @@ CAF_TEST(a start that is only meant is not made once it is not wanted) {
 CAF_TEST(a slot that comes back while it stops waits for its old occupant) {
   begin(2);
   scale(1);
+  save();
   scale(2);
   tick();
   save_all();
@@ -465,6 +468,8 @@ CAF_TEST(a group without slots is fine) {
 CAF_TEST(a deleted group stops everything before its document goes) {
   begin(2);
   auto t = remove();
+  CAF_CHECK(stops.empty());
+  save();
   CAF_REQUIRE_EQUAL(stops.size(), 2u);
   CAF_CHECK_EQUAL(stops[0].index, 1);
   save_all();
@@ -478,6 +483,107 @@ CAF_TEST(a deleted group stops everything before its document goes) {
   CAF_CHECK(done.contains(t));
   CAF_CHECK(core->is_gone());
   CAF_CHECK(alive.empty());
+}
+
+CAF_TEST(fewer slots that the disk refuses stop nobody) {
+  begin(4);
+  auto t = scale(2);
+  fail_save();
+  CAF_CHECK_EQUAL(refusals[t].code, errc::storage_full);
+  CAF_CHECK_EQUAL(core->definition().slots, 4);
+  for (int i = 0; i < 3; ++i) {
+    tick();
+    settle();
+  }
+  CAF_CHECK_EQUAL(core->healthy(), 4u);
+  CAF_CHECK_EQUAL(alive.size(), 4u);
+  restart();
+  settle();
+  CAF_CHECK_EQUAL(core->healthy(), 4u);
+}
+
+CAF_TEST(more slots that the disk refuses are not started) {
+  begin(1);
+  auto t = scale(3);
+  tick();
+  fail_save();
+  CAF_CHECK_EQUAL(refusals[t].code, errc::storage_full);
+  for (int i = 0; i < 3; ++i) {
+    tick();
+    settle();
+  }
+  CAF_CHECK_EQUAL(core->slots(now_ns).size(), 1u);
+  CAF_CHECK_EQUAL(alive.size(), 1u);
+}
+
+CAF_TEST(what was asked for behind a refused write is refused with it) {
+  begin(4);
+  auto first = scale(2);
+  auto second = scale(3);
+  fail_save();
+  CAF_CHECK_EQUAL(refusals[first].code, errc::storage_full);
+  CAF_CHECK_EQUAL(refusals[second].code, errc::storage_full);
+  settle();
+  CAF_CHECK_EQUAL(alive.size(), 4u);
+}
+
+CAF_TEST(a deletion that the disk refuses stops nobody) {
+  begin(2);
+  auto t = remove();
+  fail_save();
+  CAF_CHECK_EQUAL(refusals[t].code, errc::storage_full);
+  CAF_CHECK(!core->is_deleted());
+  tick();
+  settle();
+  CAF_CHECK_EQUAL(core->healthy(), 2u);
+  CAF_CHECK(!wants_removal);
+  // It can be asked for again.
+  auto again = remove();
+  settle();
+  remove_document();
+  CAF_CHECK(done.contains(again));
+}
+
+CAF_TEST(a deletion that is on disk is not taken back) {
+  begin(2);
+  auto t = remove();
+  save();
+  for (auto& x : std::exchange(stops, {}))
+    end(x);
+  fail_save();
+  CAF_CHECK(core->is_deleted());
+  CAF_CHECK(!refusals.contains(t));
+  tick();
+  settle();
+  CAF_REQUIRE(wants_removal);
+  remove_document();
+  CAF_CHECK(done.contains(t));
+}
+
+CAF_TEST(a reset that the disk refuses forgets nothing) {
+  definition.policy.max_restarts = 1;
+  definition.policy.gives_up = true;
+  begin(1);
+  crash(0);
+  save_all();
+  CAF_REQUIRE(health(0) == slot_health::failed);
+  auto t = reset();
+  fail_save();
+  CAF_CHECK_EQUAL(refusals[t].code, errc::storage_full);
+  CAF_CHECK(health(0) == slot_health::failed);
+  CAF_CHECK_EQUAL(slot(0).last_error, "it crashed");
+  tick();
+  settle();
+  CAF_CHECK(starts.empty());
+  t = reset();
+  save();
+  CAF_CHECK(done.contains(t));
+  CAF_CHECK(slot(0).last_error.empty());
+  tick();
+  settle();
+  CAF_CHECK_EQUAL(core->healthy(), 1u);
+  // What begins anew is no restart.
+  CAF_CHECK_EQUAL(slot(0).restarts, 0u);
 }
 
 CAF_TEST(a deletion goes on in the next life of the node) {

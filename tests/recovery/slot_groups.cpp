@@ -151,9 +151,16 @@ CAF_TEST(a repeat makes no second group and another of its name is refused) {
   CAF_REQUIRE(create("r-1"));
   CAF_CHECK_EQUAL(create("r-2").error().code, errc::conflict);
   CAF_CHECK_EQUAL(create().error().code, errc::conflict);
+  auto asked = what;
+  ++what.policy.max_restarts;
+  CAF_CHECK_EQUAL(create("r-1").error().code, errc::conflict);
+  what = asked;
+  CAF_REQUIRE(scale(1));
   restart();
   CAF_CHECK(create("r-1"));
   CAF_CHECK_EQUAL(create("r-2").error().code, errc::conflict);
+  ++what.policy.max_restarts;
+  CAF_CHECK_EQUAL(create("r-1").error().code, errc::conflict);
 }
 
 CAF_TEST(what makes no sense is refused and changes nothing) {
@@ -467,7 +474,8 @@ CAF_TEST(without the roll of its workers a group is shown and not changed) {
   require_start();
   advance(1s);
   auto before = document();
-  for (auto code : {scale(1).error().code, remove().error().code})
+  for (auto code :
+       {scale(1).error().code, reset().error().code, remove().error().code})
     CAF_CHECK_EQUAL(code, errc::registry_corrupted);
   what.name = "other";
   CAF_CHECK_EQUAL(create().error().code, errc::registry_corrupted);
@@ -481,6 +489,35 @@ CAF_TEST(without the roll of its workers a group is shown and not changed) {
   advance(1s);
   CAF_CHECK_EQUAL(healthy(), 3u);
   CAF_CHECK(occupants() == old);
+}
+
+CAF_TEST(a full disk refuses what is asked of a group and nothing changes) {
+  begin();
+  auto old = occupants();
+  disk.capacity = disk.used();
+  for (auto code :
+       {scale(1).error().code, scale(9).error().code, remove().error().code})
+    CAF_CHECK_EQUAL(code, errc::storage_full);
+  advance(10s);
+  CAF_CHECK(occupants() == old);
+  CAF_CHECK_EQUAL(pool().size(), 3u);
+  CAF_CHECK_EQUAL(shown()->slots.size(), 3u);
+  disk.capacity.reset();
+  advance(10s);
+  CAF_CHECK(occupants() == old);
+  CAF_CHECK_EQUAL(shown()->slots.size(), 3u);
+}
+
+CAF_TEST(more workers than there can be are refused) {
+  kill();
+  settings.pool.max_workers = 4;
+  require_start();
+  begin();
+  CAF_CHECK_EQUAL(scale(5).error().code, errc::too_large);
+  CAF_REQUIRE(scale(4));
+  what.name = "other";
+  what.slots = 5;
+  CAF_CHECK_EQUAL(create().error().code, errc::too_large);
 }
 
 CAF_TEST(a full disk refuses a group and keeps none) {
