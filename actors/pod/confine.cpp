@@ -256,9 +256,11 @@ plan_confinement(const confine_order& order,
   // Agents ask language models.
   out.allows_network = true;
   out.paths = base_rules();
-  for (auto& program : programs)
-    out.paths.push_back(
-      {program, path_rights::read_file | path_rights::execute});
+  if (!order.is_within_scope)
+    for (auto& program : programs)
+      out.paths.push_back({program,
+                           path_rights::read_file | path_rights::execute,
+                           path_kind::program});
   for (auto& x : order.scope)
     if (auto fine = add_rules(out.paths, x, read); !fine)
       return tl::unexpected<failure>{fine.error()};

@@ -42,6 +42,8 @@ struct confine_order {
   std::string working_folder;
   /// The program and its arguments.
   std::vector<std::string> words;
+  /// Whether even the files of the program are only what the scope gives.
+  bool is_within_scope = false;
 };
 
 /// Why a program did not start.
@@ -72,12 +74,12 @@ read_folder(const std::string& path);
 /// What every program gets to be able to begin, whatever its scope is.
 [[nodiscard]] const std::vector<path_rule>& base_rules();
 
-/// What is left to a pod: its scope, its own folder, the files of its program,
-/// and `base_rules`. It may use the network, but no signals and abstract
-/// sockets of processes outside. Never wider than its scope: as the kernel
-/// knows hierarchies alone, a rule of one level allows the files that its
-/// target holds now, each by itself, and neither to list it nor to make or
-/// remove something in it.
+/// What is left to a pod: its scope, its own folder, `base_rules`, and, unless
+/// it has to stay within its scope, the files of its program. It may use the
+/// network, but no signals and abstract sockets of processes outside. Never
+/// wider than its scope: as the kernel knows hierarchies alone, a rule of one
+/// level allows the files that its target holds now, each by itself, and
+/// neither to list it nor to make or remove something in it.
 /// @param programs what is executed: the program, then its interpreters.
 /// @returns `too_large` naming the limit, and what `read` returns.
 [[nodiscard]] expected<landlock_order>

@@ -100,9 +100,8 @@ pod_record read_record(entry_reader& from) {
   out.cursors = read_cursors(from);
   out.notices = read_notices(from);
   out.last_notice = from.count("last_notice");
-  auto is_place = out.id.starts_with(out.name + ".")
-                  && out.id.find('/') == std::string::npos;
-  if (auto fine = check_pod_name(out.name); !fine || !is_place)
+  auto is_its_own = is_pod_id(out.id, out.name);
+  if (auto fine = check_pod_name(out.name); !fine || !is_its_own)
     from.note(fine ? "id" : "name");
   return out;
 }
@@ -212,6 +211,16 @@ void append(std::string& to, const char* name,
 }
 
 } // namespace
+
+std::string make_pod_id(const std::string& name, std::uint64_t random) {
+  return fmt::format("{}.{:08x}", name, random & 0xffff'ffffu);
+}
+
+bool is_pod_id(std::string_view id, const std::string& name) {
+  return id.size() == make_pod_id(name, 0).size() && id.starts_with(name + ".")
+         && id.find_first_not_of("0123456789abcdef", name.size() + 1)
+              == id.npos;
+}
 
 expected<pod_document> read_pod_document(std::string_view text,
                                          std::string_view path) {

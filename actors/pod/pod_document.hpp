@@ -94,6 +94,14 @@ struct pod_document {
   json others = json::object();
 };
 
+/// The id of one life of a pod: its name, a dot and 8 hexadecimal digits.
+/// @param random anything; of the same pod, no two lives have the same.
+[[nodiscard]] std::string make_pod_id(const std::string& name,
+                                      std::uint64_t random);
+
+/// Whether that can be an id of a pod of that name; none of another one can.
+[[nodiscard]] bool is_pod_id(std::string_view id, const std::string& name);
+
 /// The format that is written.
 inline constexpr std::uint64_t pod_format = 1;
 

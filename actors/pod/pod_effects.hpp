@@ -11,6 +11,7 @@
 #include "messages/recovery.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -85,10 +86,11 @@ struct send_signal {
   int number = 0;
 };
 
-/// Kill all that a process has left behind that is gone; `swept` follows.
+/// Kill all that is left of a pod whose process is gone; `swept` follows.
 struct sweep {
   std::string id;
-  process_identity who;
+  /// That process; absent if nobody knows which that was.
+  std::optional<process_identity> who;
 };
 
 /// Let all processes go, and end those that are not ready.

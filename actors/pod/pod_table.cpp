@@ -30,6 +30,24 @@ failure gone(const ended_pod& x) {
           fmt::format("pod '{}' lives no more: {}", x.record.name, x.end)};
 }
 
+std::string damage_of(const broken_pod& x) {
+  return fmt::format("its record is damaged: {}", x.why);
+}
+
+/// A text of an entry of which not all is right.
+std::string text_or(const json& entry, const char* name, std::string other) {
+  auto i = entry.find(name);
+  auto is_fine = i != entry.end() && i->is_string()
+                 && !i->get_ref<const std::string&>().empty();
+  return is_fine ? i->get<std::string>() : std::move(other);
+}
+
+/// Whether a pod runs what is asked for.
+bool runs_same(const pod_record& x, const pod_order& order) {
+  return x.kind == order.kind && x.sandbox == order.sandbox
+         && x.command == order.command;
+}
+
 failure closing() {
   return {errc::shutting_down,
           "the node is about to stop and takes no new work"};
@@ -141,7 +159,7 @@ pod::effects pod_table::list(pod::ticket from, const std::string& by) {
         view.id = x.id;
         view.phase = pod_phase::unreachable;
         view.lender = lender_of(x.name);
-        view.last_error = fmt::format("its record is damaged: {}", x.why);
+        view.last_error = damage_of(x);
         out.pods.push_back(std::move(view));
       }
     std::stable_sort(out.pods.begin(), out.pods.end(), [](auto& a, auto& b) {
@@ -164,17 +182,30 @@ void pod_table::spawn_now(pod::ticket from, const std::string& by,
     refuse(from, *wrong);
     return;
   }
-  auto known = names_.find(order.name);
-  if (request_id != once && known != names_.end()) {
-    auto& e = pods_.at(known->second);
-    if (e.record.request_id == request_id && lender_of(order.name) == by) {
-      answer_with(from, e);
-      return;
-    }
+  auto is_repeat = [&](const pod_record& x, const std::string& lender) {
+    return request_id != once && x.request_id == request_id && lender == by;
+  };
+  auto refuse_other = [&] {
+    refuse(from,
+           {errc::conflict,
+            fmt::format("the request '{}' has started pod '{}' with another "
+                        "program; take another request id, and another name",
+                        request_id, order.name)});
+  };
+  if (auto* e = find_named(by, order.name);
+      e && is_repeat(e->record, lender_of(order.name))) {
+    if (runs_same(e->record, order))
+      answer_with(from, *e);
+    else
+      refuse_other();
+    return;
   }
-  auto* old = find_ended(by, order.name);
-  if (request_id != once && old && old->record.request_id == request_id) {
-    answer_when_saved(from, pod::reply_pod{from, view_of(*old)});
+  if (auto* old = find_ended(by, order.name);
+      old && is_repeat(old->record, old->lender)) {
+    if (runs_same(old->record, order))
+      answer_when_saved(from, pod::reply_pod{from, view_of(*old)});
+    else
+      refuse_other();
     return;
   }
   if (auto made = make(by, order, request_id))
@@ -191,10 +222,29 @@ void pod_table::answer_with(pod::ticket from, entry& e) {
     answer_when_saved(from, pod::reply_pod{from, view_of(e)});
 }
 
+expected<void> pod_table::check_order(const pod_order& order) const {
+  if (auto fine = check_pod_name(order.name); !fine)
+    return fine;
+  if (order.task.size() > settings_.max_text_bytes)
+    return fail(errc::too_large,
+                fmt::format("the task of pod '{}' has {} bytes, and {} are the "
+                            "limit (pods.max-text)",
+                            order.name, order.task.size(),
+                            settings_.max_text_bytes));
+  // All of its ids have the same length.
+  auto sock = folder_of(make_pod_id(order.name, 0)) + "/sock";
+  if (order.kind == pod_class::protocol && sock.size() > max_socket_path)
+    return fail(errc::invalid_argument,
+                fmt::format("the socket '{}' has a path of {} bytes, and {} "
+                            "are the limit; use a shorter name or --state-dir",
+                            sock, sock.size(), max_socket_path));
+  return {};
+}
+
 expected<pod_table::entry*> pod_table::make(const std::string& by,
                                             const pod_order& order,
                                             const std::string& request_id) {
-  if (auto fine = check_pod_name(order.name); !fine)
+  if (auto fine = check_order(order); !fine)
     return tl::unexpected<failure>{fine.error()};
   auto is_taken = names_.contains(order.name)
                   || std::any_of(broken_pods_.begin(), broken_pods_.end(),
@@ -224,20 +274,8 @@ expected<pod_table::entry*> pod_table::make(const std::string& by,
                               "the limit",
                               by, max_notices));
   }
-  if (order.task.size() > settings_.max_text_bytes)
-    return fail(errc::too_large,
-                fmt::format("the task of pod '{}' has {} bytes, and {} are the "
-                            "limit (pods.max-text)",
-                            order.name, order.task.size(),
-                            settings_.max_text_bytes));
   auto bits = env_.random();
-  auto id = fmt::format("{}.{:08x}", order.name, bits[0] & 0xffff'ffffu);
-  auto sock = folder_of(id) + "/sock";
-  if (order.kind == pod_class::protocol && sock.size() > max_socket_path)
-    return fail(errc::invalid_argument,
-                fmt::format("the socket '{}' has a path of {} bytes, and {} "
-                            "are the limit; use a shorter name or --state-dir",
-                            sock, sock.size(), max_socket_path));
+  auto id = make_pod_id(order.name, bits[0]);
   lend_request request;
   request.lender = by;
   request.borrower = order.name;
@@ -421,13 +459,7 @@ void pod_table::stop_now(pod::ticket from, const std::string& by,
   auto damaged = std::find_if(broken_pods_.begin(), broken_pods_.end(),
                               [&](auto& x) { return x.name == name; });
   if (by == pod_operator && damaged != broken_pods_.end()) {
-    // Whoever says so has looked after its process.
-    pod_stop_reply reply{name, {}, "its record was damaged"};
-    if (auto released = scopes_.release(name))
-      reply.reclaimed = std::move(released->ended.own.allow);
-    broken_pods_.erase(damaged);
-    dirty_ = true;
-    answer_when_saved(from, pod::reply_stop{from, std::move(reply)});
+    stop_broken(from, damaged);
     return;
   }
   if (auto* old = find_ended(by, name))
@@ -435,6 +467,39 @@ void pod_table::stop_now(pod::ticket from, const std::string& by,
                       pod::reply_stop{from, {name, old->reclaimed, old->end}});
   else
     refuse(from, unknown(name));
+}
+
+void pod_table::stop_broken(pod::ticket from,
+                            std::vector<broken_pod>::iterator pod) {
+  auto fine = check_pod_name(pod->name);
+  if (!fine || !is_pod_id(pod->id, pod->name)) {
+    refuse(from, {errc::registry_corrupted,
+                  fmt::format("the record of pod '{}' is damaged: {}; nor does "
+                              "it say which processes are of that pod: end "
+                              "them, stop the node, and take the entry out of "
+                              "'{}/pods.json'",
+                              pod->name, pod->why, settings_.folder)});
+    return;
+  }
+  auto& e = pods_[pod->id];
+  e.record.id = pod->id;
+  e.record.name = pod->name;
+  e.record.request_id = once;
+  e.record.cwd = text_or(pod->entry, "cwd", "/");
+  e.record.created_at
+    = text_or(pod->entry, "created_at", utc_text(env_.wall_ms()));
+  e.record.was_ready = true;
+  e.record.last_error = damage_of(*pod);
+  if (auto who = pod->entry.find("process"); who != pod->entry.end())
+    if (auto known = process_identity_from(*who))
+      e.record.who = std::move(*known);
+  e.damaged = std::move(pod->entry);
+  e.is_released = true;
+  e.why = failure{errc::registry_corrupted, "its record was damaged"};
+  e.stoppers.push_back(from);
+  names_[e.record.name] = e.record.id;
+  broken_pods_.erase(pod);
+  begin_sweep(e);
 }
 
 pod::effects pod_table::scopes(pod::ticket from) {
@@ -575,7 +640,7 @@ std::string pod_table::document() {
   texts.reserve(ended_.size() + broken_pods_.size());
   for (auto& [id, e] : pods_) {
     if (e.text.empty())
-      e.text = render(e.record);
+      e.text = e.damaged.is_null() ? render(e.record) : e.damaged.dump();
     pods.push_back(e.text);
   }
   for (auto& x : broken_pods_)

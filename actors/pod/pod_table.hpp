@@ -168,10 +168,11 @@ public:
   [[nodiscard]] pod::effects connecting(const std::string& id,
                                         const expected<connection_id>& result);
 
-  /// @param is_own whether the process at the other end was started as that
+  /// @param is_own absent if nobody knows yet; otherwise whether the process at
+  ///        the other end was started as that
   ///        pod.
   [[nodiscard]] pod::effects opened(const std::string& id, connection_id on,
-                                    bool is_own);
+                                    std::optional<bool> is_own);
 
   /// @param what the frame, or why it is none.
   [[nodiscard]] pod::effects heard(const std::string& id, connection_id on,
@@ -261,6 +262,8 @@ private:
 
   struct entry {
     pod_record record;
+    /// The record as it stands on disk, if it is damaged; otherwise null.
+    json damaged;
     /// The record as it is written; empty if it has changed since.
     std::string text;
     stage at = stage::intending;
@@ -287,6 +290,7 @@ private:
     watchdog pings;
     /// When it has had its time in its stage; 0 if that is endless.
     std::int64_t limit_ns = 0;
+    /// When it has had its time to start, or to say who it is.
     std::int64_t start_limit_ns = 0;
     /// When what it left behind should be gone.
     std::int64_t sweep_limit_ns = 0;
@@ -344,6 +348,9 @@ private:
   void spawn_now(pod::ticket from, const std::string& by,
                  const pod_order& order, const std::string& request_id);
 
+  /// Refuses what could never be started, whatever else there is.
+  [[nodiscard]] expected<void> check_order(const pod_order& order) const;
+
   [[nodiscard]] expected<entry*> make(const std::string& by,
                                       const pod_order& order,
                                       const std::string& request_id);
@@ -358,6 +365,10 @@ private:
 
   void stop_now(pod::ticket from, const std::string& by,
                 const std::string& name);
+
+  /// Ends all processes of a pod whose record is damaged; then its loans come
+  /// back.
+  void stop_broken(pod::ticket from, std::vector<broken_pod>::iterator pod);
 
   /// The pod that was started for a request, if it lives.
   [[nodiscard]] entry* find_request(const std::string& request_id);

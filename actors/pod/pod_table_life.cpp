@@ -91,6 +91,7 @@ void pod_table::advance(entry& e) {
 
 void pod_table::become_ready(entry& e) {
   e.is_new = false;
+  e.start_limit_ns = 0;
   e.order = {};
   e.record.was_ready = true;
   change(e);
@@ -242,10 +243,7 @@ void pod_table::begin_sweep(entry& e) {
     e.sweep_limit_ns = after(settings_.stop.kill);
   move_to(e, stage::sweeping);
   drop_runs(e, e.why ? e.why->message : "it has ended");
-  if (e.record.who)
-    emit(pod::sweep{e.record.id, *e.record.who});
-  else
-    drop(e);
+  emit(pod::sweep{e.record.id, e.record.who});
 }
 
 pod::effects pod_table::swept(const std::string& id,
@@ -348,10 +346,16 @@ void pod_table::drop(entry& gone) {
   auto why = e.why.value_or(failure{errc::program_failed, "it has ended"});
   ended_pod old;
   old.lender = lender_of(name);
+  if (old.lender.empty())
+    old.lender = pod_operator;
   names_.erase(name);
   dirty_ = true;
-  if (auto released = scopes_.release(name))
-    old.reclaimed = std::move(released->ended.own.allow);
+  // What another record of that name stands for may still be used.
+  auto is_still_used = std::any_of(broken_pods_.begin(), broken_pods_.end(),
+                                   [&](auto& x) { return x.name == name; });
+  if (!is_still_used)
+    if (auto released = scopes_.release(name))
+      old.reclaimed = std::move(released->ended.own.allow);
   pod_stop_reply reply{name, old.reclaimed, why.message};
   for (auto to : std::exchange(e.stoppers, {}))
     answer_when_saved(to, pod::reply_stop{to, reply});
@@ -449,7 +453,10 @@ pod::effects pod_table::on_time() {
         break;
       case stage::searching:
       case stage::unreachable:
-        lose(e, {errc::timeout, "it did not answer in time"});
+        if (now < e.start_limit_ns && e.connection == 0)
+          seek(e, e.start_limit_ns);
+        else
+          lose(e, {errc::timeout, "it did not answer in time"});
         break;
       case stage::sweeping:
         begin_sweep(e);
@@ -486,11 +493,19 @@ pod::effects pod_table::connecting(const std::string& id,
 }
 
 pod::effects pod_table::opened(const std::string& id, connection_id on,
-                               bool is_own) {
+                               std::optional<bool> is_own) {
   auto* e = find_live(id, on);
   if (!e)
     return take_effects();
-  if (is_own) {
+  if (!is_own) {
+    // It begins another program: it is asked again, within the same time.
+    hang_up(*e);
+    if (e->at != stage::greeting)
+      e->start_limit_ns = e->limit_ns;
+    move_to(*e, e->at, std::min(e->start_limit_ns, after(greet_again)));
+    return take_effects();
+  }
+  if (*is_own) {
     greet(*e);
     return take_effects();
   }

@@ -28,9 +28,20 @@ pod::effects pod_table::spawn_slot(pod::ticket from, const slot_id& slot,
 pod::effects pod_table::check_slots(pod::ticket from,
                                     const std::vector<pod_order>& orders) {
   return enter(from, [=, this] {
+    if (orders.size() > settings_.max_pods) {
+      refuse(from, {errc::too_large,
+                    fmt::format("there cannot be {} pods, as pods.max-pods "
+                                "allows {}",
+                                orders.size(), settings_.max_pods)});
+      return;
+    }
     scope_table nobody_else{pod_operator, settings_.grant};
     std::uint64_t number = 0;
     for (auto& order : orders) {
+      if (auto fine = check_order(order); !fine) {
+        refuse(from, fine.error());
+        return;
+      }
       lend_request request;
       request.lender = pod_operator;
       request.borrower = order.name;

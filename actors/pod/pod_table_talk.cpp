@@ -15,6 +15,21 @@ namespace {
 /// Of an error that a pod reports.
 constexpr std::size_t max_error_bytes = 4'096;
 
+/// Why a pod that introduces itself like that cannot be talked to.
+std::optional<failure> refuse_snapshot(const pod_record& x,
+                                       const pod::snapshot& said) {
+  if (said.protocol != pod::protocol_version)
+    return failure{errc::version_mismatch,
+                   fmt::format("pod '{}' speaks version {} of the protocol, "
+                               "and this node version {}",
+                               x.name, said.protocol, pod::protocol_version)};
+  if (said.pod_name != x.name)
+    return failure{errc::program_failed,
+                   fmt::format("pod '{}' says that its name is '{}'", x.name,
+                               std::string{utf8_prefix(said.pod_name, 60)})};
+  return std::nullopt;
+}
+
 } // namespace
 
 void pod_table::greet(entry& e) {
@@ -86,6 +101,16 @@ pod::effects pod_table::heard(const std::string& id, connection_id on,
     emit(pod::warn{fmt::format("pod '{}' said what is none of the protocol: {}",
                                e->record.name, what.error().message)});
     disconnect(*e, what.error());
+    return take_effects();
+  }
+  if (auto* hello = std::get_if<pod::snapshot>(&*what)) {
+    if (auto wrong = refuse_snapshot(e->record, *hello)) {
+      emit(pod::warn{wrong->message});
+      if (e->is_new)
+        fail_start(*e, std::move(*wrong));
+      else
+        disconnect(*e, *wrong);
+    }
     return take_effects();
   }
   // Whatever it says is a sign of life, on a connection that is its own.

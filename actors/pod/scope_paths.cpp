@@ -84,10 +84,11 @@ expected<std::string> real_path(const std::string& path) {
   switch (why) {
     case ENOENT:
     case ENOTDIR:
-    case ELOOP:
       return fail(errc::not_found, std::move(message));
     case EACCES:
       return fail(errc::not_allowed, std::move(message));
+    case ELOOP:
+      return fail(errc::invalid_argument, std::move(message));
     case ENAMETOOLONG:
       return fail(errc::too_large, std::move(message));
     default:

@@ -30,8 +30,8 @@ namespace muster {
 using path_resolver = std::function<expected<std::string>(const std::string&)>;
 
 /// Asks the file system.
-/// @returns `not_found` also for links that lead nowhere or in a circle;
-/// `not_allowed` where the node may not look.
+/// @returns `not_found` also for links that lead nowhere; `invalid_argument`
+/// for those that lead in a circle; `not_allowed` where the node may not look.
 [[nodiscard]] expected<std::string> real_path(const std::string& path);
 
 /// The place that a path means. Of one that does not exist, what does is

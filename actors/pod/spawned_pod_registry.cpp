@@ -93,6 +93,10 @@ pod::effects ask(pod_table& table, const pod_parts& parts, pod::ticket ticket,
   for (auto* x : {&name, &text, &request_id})
     if (!*x)
       wrong = x->error();
+  if (!wrong && what.params.contains("request_id") && request_id->empty())
+    wrong = failure{errc::invalid_argument,
+                    "the request has an empty 'request_id'; leave it out if it "
+                    "is not to be recognised"};
   if (!wrong)
     wrong = refuse_slot_request(*request_id);
   if (wrong)
@@ -109,10 +113,13 @@ pod::effects ask(pod_table& table, const pod_parts& parts, pod::ticket ticket,
     auto order = pod_order_from(what.params).and_then([&](pod_order x) {
       return resolve_order(parts, std::move(x));
     });
-    if (order)
-      return table.spawn(ticket, by, *order, *request_id);
-    wrong = order.error();
-    return {};
+    if (!order) {
+      wrong = order.error();
+      return {};
+    }
+    // Who asks for it is no one who may read any program.
+    order->lender = by;
+    return table.spawn(ticket, by, *order, *request_id);
   }
   wrong = failure{errc::invalid_argument,
                   fmt::format("a pod cannot ask for '{}'", what.verb)};
@@ -146,13 +153,32 @@ struct performer {
     std::optional<failure> unsure;
   };
 
-  [[nodiscard]] remains processes_of(const std::string& id) const {
+  /// @param first its own process, which is older than all that it started;
+  ///        absent if nobody knows it.
+  [[nodiscard]] remains
+  processes_of(const std::string& id,
+               const std::optional<process_identity>& first) const {
     if (!*seen)
       *seen = parts().find_pods();
-    auto i = (*seen)->by_value.find(id);
-    return {i != (*seen)->by_value.end() ? i->second
-                                         : std::vector<process_identity>{},
-            (*seen)->unsure};
+    remains out{{}, (*seen)->unsure};
+    if (auto i = (*seen)->by_value.find(id); i != (*seen)->by_value.end())
+      out.found = i->second;
+    // It may have written over what it was started with.
+    auto itself = first ? parts().find_process(first->pid)
+                        : expected<std::optional<process_identity>>{};
+    if (!itself)
+      out.unsure = itself.error();
+    else if (*itself && **itself == first
+             && std::find(out.found.begin(), out.found.end(), **itself)
+                  == out.found.end())
+      out.found.push_back(**itself);
+    for (auto& who : (*seen)->unknown)
+      if (!first || who.start_ticks >= first->start_ticks)
+        out.unsure = failure{errc::overloaded,
+                             fmt::format("process {} begins another program, "
+                                         "and may be of it",
+                                         who.pid)};
+    return out;
   }
 
   pod::effects operator()(pod::save& x) const {
@@ -218,7 +244,7 @@ struct performer {
   }
 
   pod::effects operator()(pod::find_started& x) const {
-    auto [found, unsure] = processes_of(x.id);
+    auto [found, unsure] = processes_of(x.id, std::nullopt);
     if (found.empty() && unsure)
       return table().looked(x.id, tl::unexpected<failure>{*unsure});
     return table().looked(x.id, found.empty() ? std::nullopt
@@ -231,7 +257,7 @@ struct performer {
   }
 
   pod::effects operator()(pod::sweep& x) const {
-    auto [found, unsure] = processes_of(x.id);
+    auto [found, unsure] = processes_of(x.id, x.who);
     for (auto& who : found)
       parts().kill(who);
     if (found.empty() && unsure)
@@ -350,7 +376,9 @@ pod::effects on_event(registry_pointer self, const std::string& id,
       ended.never_ready = failure{
         errc::program_failed,
         fmt::format("pod '{}' {} before it was ready", id, show(ended.end))};
-    if (!said.empty())
+    // What could not start has been told, and says the same.
+    if (!said.empty()
+        && said.find(ended.never_ready->message) == std::string::npos)
       ended.never_ready->message += fmt::format("; it said: {}", said);
   }
   return table.ended(id, ended);
@@ -417,6 +445,9 @@ process_order pod_process(const pod_settings& settings, const std::string& id,
   out.arguments
     = {"confine", "--sandbox", to_string(order.sandbox), "--own", folder,
        "--cwd",   order.cwd};
+  // Otherwise a pod could read any program by starting it.
+  if (!order.lender.empty() && !order.command.empty())
+    out.arguments.push_back("--within-scope");
   for (auto& rule : order.scope) {
     out.arguments.push_back("--allow");
     out.arguments.push_back(to_string(rule));
@@ -453,16 +484,15 @@ expected<pod_order> resolve_order(const pod_parts& parts, pod_order order,
                                   needed when) {
   if (auto fine = check_pod_name(order.name); !fine)
     return tl::unexpected<failure>{fine.error()};
+  if (auto fine = check_texts(order); !fine)
+    return tl::unexpected<failure>{fine.error()};
   if (order.scope.empty())
     return fail(errc::invalid_argument,
                 fmt::format("pod '{}' is lent nothing; a scope needs at least "
                             "one rule",
                             order.name));
-  if (!is_utf8(order.task))
-    return fail(errc::not_utf8, "the task is no UTF-8");
   for (auto& rule : order.scope) {
-    auto place = check_rule(rule).and_then(
-      [&] { return canonical_rule(rule, parts.resolve); });
+    auto place = canonical_rule(rule, parts.resolve);
     if (!place)
       return tl::unexpected<failure>{place.error()};
     if (when == needed::now && !parts.resolve(place->target))
@@ -481,12 +511,15 @@ expected<pod_order> resolve_order(const pod_parts& parts, pod_order order,
     return fail(
       errc::invalid_argument,
       fmt::format("the working folder '{}' is no absolute path", order.cwd));
-  auto cwd = parts.resolve(order.cwd);
-  if (!cwd && when == needed::now)
-    return tl::unexpected<failure>{cwd.error()};
-  if (cwd)
-    order.cwd = std::move(*cwd);
-  if (cwd && !parts.is_folder(order.cwd))
+  auto is_there = parts.resolve(order.cwd);
+  if (!is_there && when == needed::now)
+    return tl::unexpected<failure>{is_there.error()};
+  auto cwd = canonical_path(order.cwd, parts.resolve);
+  if (!cwd)
+    return fail(cwd.error().code, fmt::format("pod '{}' cannot work there: {}",
+                                              order.name, cwd.error().message));
+  order.cwd = std::move(*cwd);
+  if (is_there && !parts.is_folder(order.cwd))
     return fail(errc::invalid_argument,
                 fmt::format("'{}' is no folder to work in; name one with --cwd",
                             order.cwd));
@@ -533,7 +566,9 @@ spawned_pod_registry(registry_pointer self,
       auto resolved = resolve_order(*self->state.parts, std::move(order));
       if (!resolved)
         return to_caf(resolved.error());
-      auto lender = resolved->lender.empty() ? pod_operator : resolved->lender;
+      auto lender = std::exchange(resolved->lender, {});
+      if (lender.empty())
+        lender = pod_operator;
       return enter<pod_view, pod::reply_pod>(
         self, [](pod::reply_pod& x) { return std::move(x.pod); },
         [&](auto ticket) {

@@ -35,7 +35,7 @@ struct pod_parts {
   /// All processes that were started as pods, by the id of the pod.
   std::function<carriers()> find_pods;
   /// Whether the process of that pid was started as the pod of that id.
-  std::function<bool(std::int32_t, const std::string&)> is_pod;
+  std::function<std::optional<bool>(std::int32_t, const std::string&)> is_pod;
   /// Kills that very process; one that is gone is no error.
   std::function<void(const process_identity&)> kill;
   /// Where a path leads, see `real_path`.
@@ -61,6 +61,7 @@ struct pod_parts {
 [[nodiscard]] pod_parts system_pod_parts(pod_settings settings);
 
 /// How a pod is started: `muster confine`, which becomes its program.
+/// @param order its lender is the pod that asked for it; empty if none did.
 [[nodiscard]] process_order pod_process(const pod_settings& settings,
                                         const std::string& id,
                                         const pod_order& order);

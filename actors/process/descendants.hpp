@@ -19,9 +19,12 @@ namespace muster {
 struct carriers {
   /// Those that have the variable, by its value.
   std::map<std::string, std::vector<process_identity>> by_value;
-  /// Why there may be others; absent if there are none. `overloaded` without
-  /// descriptors or memory, if a process does not come to the end of its
-  /// `execve`, and if processes start faster than they can be looked at.
+  /// Those of which nobody knows, as they change their programs. What they were
+  /// started with is known in a moment.
+  std::vector<process_identity> unknown;
+  /// Why there may be more; absent if there are none. `overloaded` without
+  /// descriptors or memory, and if processes come and go faster than they can
+  /// be looked at.
   std::optional<failure> unsure;
 };
 
@@ -29,14 +32,16 @@ struct carriers {
 /// started with. Those whose environment may not be read are left out; a
 /// process that was started without it is not found.
 ///
-/// A process within `execve` shows no environment for a moment, and one that is
-/// about to end may have started another that was not there when the look
-/// began. Both are looked at again, so that none is overlooked.
+/// The kernel shows no environment of a process within `execve`, and none of
+/// one whose first thread has ended; and one that ends while this looks may
+/// have started another that was not there when the look began. None of these
+/// is overlooked: it is found, or it is in `unknown`. Never waits.
 [[nodiscard]] carriers find_by_variable(std::string_view name);
 
 /// Whether the process of that pid was started with that variable and value;
-/// not so if nobody can tell.
-[[nodiscard]] bool was_started_with(std::int32_t pid, std::string_view name,
-                                    std::string_view value);
+/// absent if nobody can tell yet. Never waits.
+[[nodiscard]] std::optional<bool> was_started_with(std::int32_t pid,
+                                                   std::string_view name,
+                                                   std::string_view value);
 
 } // namespace muster

@@ -62,7 +62,7 @@ tl::unexpected<failure> refused(std::string_view what) {
 }
 
 descriptor open_path(const path_rule& rule) {
-  if (rule.kind == path_kind::any || rule.kind == path_kind::any_if_there)
+  if (rule.kind != path_kind::exact && rule.kind != path_kind::exact_file)
     return descriptor{::open(rule.path.c_str(), O_PATH | O_CLOEXEC)};
   // O_NOFOLLOW alone looks at the last part only, and gives the link itself.
   open_how how{};
@@ -75,9 +75,19 @@ descriptor open_path(const path_rule& rule) {
 /// Whether a rule may allow nothing because of this.
 bool is_left_out(const path_rule& rule, int error) {
   auto is_gone = error == ENOENT || error == ENOTDIR;
-  if (rule.kind == path_kind::any_if_there)
+  if (rule.kind == path_kind::any_if_there || rule.kind == path_kind::program)
     return is_gone;
   return rule.kind == path_kind::exact_file && (is_gone || error == ELOOP);
+}
+
+/// The same of what was found, which is what the rule will speak of, whatever
+/// becomes of its path.
+bool is_left_out(const path_rule& rule, const struct stat& found) {
+  auto mode = found.st_mode;
+  if (rule.kind == path_kind::program)
+    return !S_ISREG(mode) || (mode & (S_IXUSR | S_IXGRP | S_IXOTH)) == 0;
+  return rule.kind == path_kind::exact_file
+         && (S_ISDIR(mode) || S_ISCHR(mode) || S_ISBLK(mode));
 }
 
 expected<void> allow(int rules, const path_rule& rule, std::uint64_t handled) {
@@ -92,9 +102,7 @@ expected<void> allow(int rules, const path_rule& rule, std::uint64_t handled) {
                             rule.path));
   if (!path || ::fstat(path.get(), &info) != 0)
     return refused(fmt::format("'{}'", rule.path));
-  auto is_device = S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode);
-  if (rule.kind == path_kind::exact_file
-      && (S_ISDIR(info.st_mode) || is_device))
+  if (is_left_out(rule, info))
     return {};
   landlock_path_beneath_attr beneath{};
   beneath.parent_fd = path.get();

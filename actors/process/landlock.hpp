@@ -47,6 +47,9 @@ enum class path_kind {
   /// The same, but neither a folder nor a device; if it is something else, or
   /// nothing, the rule allows nothing.
   exact_file,
+  /// Whatever is there, also by way of symbolic links; if that is no file that
+  /// somebody may execute, the rule allows nothing.
+  program,
 };
 
 /// Allows something below a path, which may be a file.

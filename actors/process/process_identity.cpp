@@ -33,7 +33,8 @@ constexpr std::size_t code_begin_field = 23;
 constexpr std::size_t environment_begin_field = 47;
 constexpr std::size_t environment_end_field = 48;
 
-/// Among the flags, as the kernel's `PF_KTHREAD`.
+/// Among the flags, as the kernel's `PF_EXITING` and `PF_KTHREAD`.
+constexpr std::uint64_t exiting_flag = 0x4;
 constexpr std::uint64_t kernel_thread_flag = 0x200'000;
 
 /// What the kernel counts in, whatever the machine.
@@ -64,6 +65,19 @@ bool read_number(std::string_view text, T& to) {
   auto [end, error]
     = std::from_chars(text.data(), text.data() + text.size(), to);
   return error == std::errc{} && end == text.data() + text.size();
+}
+
+/// Reads such a file; absent if there is none.
+expected<std::optional<process_stat>> read_stat(const std::string& path) {
+  auto text = read_small(path);
+  if (!text)
+    return tl::unexpected<failure>{text.error()};
+  if (!*text)
+    return std::nullopt;
+  auto out = parse_stat(**text);
+  if (!out)
+    return fail(errc::internal, fmt::format("cannot understand '{}'", path));
+  return out;
 }
 
 expected<std::string> boot_id() {
@@ -121,6 +135,7 @@ std::optional<process_stat> parse_stat(std::string_view text) {
       || !read_number(fields[system_time_field], system_time))
     return std::nullopt;
   out.is_of_kernel = (flags & kernel_thread_flag) != 0;
+  out.is_exiting = (flags & exiting_flag) != 0;
   out.cpu_ticks = user_time + system_time;
   out.state = fields[state_field].front();
   return out;
@@ -129,16 +144,15 @@ std::optional<process_stat> parse_stat(std::string_view text) {
 expected<std::optional<process_stat>> stat_of(std::int64_t pid) {
   if (auto fine = check_pid(pid); !fine)
     return tl::unexpected<failure>{fine.error()};
-  auto path = fmt::format("/proc/{}/stat", pid);
-  auto text = read_small(path);
-  if (!text)
-    return tl::unexpected<failure>{text.error()};
-  if (!*text)
-    return std::nullopt;
-  auto out = parse_stat(**text);
-  if (!out)
-    return fail(errc::internal, fmt::format("cannot understand '{}'", path));
-  return out;
+  return read_stat(fmt::format("/proc/{}/stat", pid));
+}
+
+expected<std::optional<process_stat>> stat_of_thread(std::int64_t pid,
+                                                     std::int64_t thread) {
+  for (auto number : {pid, thread})
+    if (auto fine = check_pid(number); !fine)
+      return tl::unexpected<failure>{fine.error()};
+  return read_stat(fmt::format("/proc/{}/task/{}/stat", pid, thread));
 }
 
 expected<process_identity> identify(std::int64_t pid) {

@@ -50,12 +50,8 @@ struct process_stat {
   std::uint64_t environment_end = 0;
   /// Whether it is a thread of the kernel, which has no memory.
   bool is_of_kernel = false;
-
-  /// Whether it is within `execve`: the memory of the old program is gone, and
-  /// that of the new one is not set up.
-  [[nodiscard]] bool is_within_exec() const {
-    return code_begin == 0 && !is_of_kernel && !is_over();
-  }
+  /// Whether it is on its way out, or a zombie: it runs no program any more.
+  bool is_exiting = false;
 
   /// Whether nothing of it runs any more. If only the first of its threads has
   /// ended, the state is that of a zombie, too.
@@ -75,6 +71,10 @@ struct process_stat {
 /// there is none.
 /// @returns `invalid_argument` for what is no pid.
 [[nodiscard]] expected<std::optional<process_stat>> stat_of(std::int64_t pid);
+
+/// The same of a thread, given by the pid of its process and its own number.
+[[nodiscard]] expected<std::optional<process_stat>>
+stat_of_thread(std::int64_t pid, std::int64_t thread);
 
 /// The identity of the process that has that pid now, which may be a zombie.
 /// @returns `not_found` if there is none.

@@ -38,6 +38,8 @@ int confine_command(int argc, char** argv) {
     ->allow_extra_args(false);
   app.add_option("--own", order.own_folder, "The folder of its socket and log");
   app.add_option("--cwd", order.working_folder, "Where it starts");
+  app.add_flag("--within-scope", order.is_within_scope,
+               "The program itself has to be in what it is given");
   console out{false};
   try {
     app.parse(own_argc, argv);

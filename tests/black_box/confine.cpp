@@ -477,6 +477,27 @@ CAF_TEST(a script starts from wherever it is) {
   CAF_CHECK_EQUAL(run_at(here, confined("required", writes, stolen)).out, "");
 }
 
+CAF_TEST(a program may have to be within its scope) {
+  place here;
+  auto start = [&](const std::string& rule, const std::string& program) {
+    auto all = confined("required", {rule, "r:@/own"}, {program});
+    all.insert(all.begin() + 2, "--within-scope");
+    return run_at(here, all);
+  };
+  auto probe = here.path() + "/elsewhere/probe";
+  fs::copy_file("/bin/echo", probe);
+  auto result = start("r:@/in", probe);
+  CAF_CHECK_EQUAL(result.code, 126);
+  CAF_CHECK(result.err.find("Permission denied") != std::string::npos);
+  CAF_CHECK_EQUAL(start("r:@/elsewhere", probe).code, 0);
+  CAF_CHECK_EQUAL(start("r:@/in", "/bin/true").code, 0);
+  // Nor is its interpreter anything else.
+  auto script = here.path() + "/in/script";
+  std::ofstream{script} << "#!" << probe << "\n";
+  ::chmod(script.c_str(), 0755);
+  CAF_CHECK_EQUAL(start("r:@/in", script).code, 126);
+}
+
 CAF_TEST(programs that do not start end as in a shell) {
   place here;
   auto path = here.path() + "/in/plain";

@@ -25,6 +25,19 @@ std::string text_of(const std::string& path) {
   return {std::istreambuf_iterator<char>{in}, {}};
 }
 
+/// The processes of all pods of the machine, by their folders.
+std::map<std::string, std::vector<process_identity>> pods_seen() {
+  carriers found;
+  auto is_sure = eventually([&] {
+    found = find_by_variable("MUSTER_POD_FOLDER");
+    return !found.unsure && found.unknown.empty();
+  });
+  if (!is_sure)
+    throw std::runtime_error{"processes come and go faster than they can be "
+                             "looked at"};
+  return std::move(found.by_value);
+}
+
 } // namespace
 
 pod_box::~pod_box() {
@@ -107,10 +120,7 @@ std::set<std::string> pod_box::borrowers() {
 
 std::set<pid_t> pod_box::pod_processes() const {
   std::set<pid_t> out;
-  auto found = find_by_variable("MUSTER_POD_FOLDER");
-  if (found.unsure)
-    throw std::runtime_error{found.unsure->message};
-  for (auto& [folder, all] : found.by_value)
+  for (auto& [folder, all] : pods_seen())
     if (folder.starts_with(state() + "/pods/run/"))
       for (auto& who : all)
         out.insert(who.pid);
@@ -133,8 +143,7 @@ std::string pod_box::disorder() {
     for (auto& name : borrowers())
       if (!names.contains(name))
         out += fmt::format("a loan of '{}', which is not there\n", name);
-    auto found = find_by_variable("MUSTER_POD_FOLDER");
-    for (auto& [folder, processes] : found.by_value)
+    for (auto& [folder, processes] : pods_seen())
       if (folder.starts_with(state()) && !folders.contains(folder))
         out += fmt::format("process {} of {}\n", processes.front().pid, folder);
     return out.empty();

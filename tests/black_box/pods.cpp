@@ -370,6 +370,66 @@ CAF_TEST(each failure has its exit code) {
   ::kill(agent["pid"].get<pid_t>(), SIGCONT);
 }
 
+CAF_TEST(bytes that are no text are refused and the node goes on) {
+  pod_box box;
+  box.require_start();
+  auto a = box.make_folder("a");
+  auto strange = box.make_folder("a/strange\xFF");
+  std::filesystem::create_directory_symlink(strange, a + "/link");
+  for (std::vector<std::string> more :
+       {std::vector<std::string>{"--", "sh", "-c", "echo \xFF"},
+        {"--", "\xFF"},
+        {"--cwd", strange},
+        {"--task", "\xFF"}})
+    check_refused(spawn(box, "agent", "w:" + a, more), 2, "not_utf8", "agent");
+  CAF_CHECK_EQUAL(spawn(box, "agent", "w:" + a, {"--cwd", a + "/link"}).code,
+                  2);
+  CAF_CHECK_EQUAL(spawn(box, "agent", "w:" + strange).code, 2);
+  CAF_CHECK_EQUAL(
+    spawn(box, "agent", "w:" + a, {"--delegate", "w:" + strange}).code, 2);
+  auto group
+    = box.run_json({"group", "create", "crew", "--kind", "pod", "--slots", "1",
+                    "--scope", "w:" + a, "--", "sh", "-c", "\xFF"});
+  check_refused(group, 2, "not_utf8", "crew");
+  CAF_CHECK(box.borrowers().empty());
+  box.spawned("agent", "w:" + a);
+}
+
+CAF_TEST(what is left out by mistake is no order) {
+  pod_box box;
+  box.require_start();
+  auto a = box.make_folder("a");
+  for (std::vector<std::string> more :
+       {std::vector<std::string>{"--lender", ""},
+        {"--cwd", ""},
+        {"--request-id", ""},
+        {"true"},
+        {"true", "--", "false"}})
+    CAF_CHECK_EQUAL(spawn(box, "agent", "w:" + a, more).code, 2);
+  CAF_CHECK(box.borrowers().empty());
+  box.spawned("agent", "w:" + a);
+  CAF_CHECK_EQUAL(box.run({"pod", "read", "agent", "--from", ""}).code, 2);
+}
+
+CAF_TEST(a pod whose record is damaged is ended before its loan comes back) {
+  pod_box box;
+  box.require_start();
+  auto a = box.make_folder("a");
+  auto pid = box.spawned("agent", "w:" + a)["pid"].get<pid_t>();
+  box.kill();
+  auto path = box.state() + "/pods/pods.json";
+  auto document = json::parse(std::ifstream{path});
+  document["pods"][0]["cwd"] = 7;
+  std::ofstream{path} << document.dump();
+  box.require_start();
+  CAF_CHECK(is_living(pid));
+  check_refused(spawn(box, "other", "w:" + a), 6, "conflict", "agent");
+  CAF_CHECK_EQUAL(box.run({"pod", "stop", "agent"}).code, 0);
+  CAF_CHECK(!is_living(pid));
+  box.spawned("other", "w:" + a);
+  CAF_CHECK_EQUAL(box.disorder(), "");
+}
+
 CAF_TEST(a pod that does not come to be ready leaves nothing) {
   pod_box box;
   box.require_start({"--pods.spawn-timeout", "2s"});

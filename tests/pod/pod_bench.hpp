@@ -80,7 +80,7 @@ struct pod_bench {
   std::optional<failure> look_fails;
   std::optional<failure> sweep_fails;
   /// Whether whoever answers at a socket was started as that pod.
-  bool is_own = true;
+  std::optional<bool> is_own = true;
   /// Called with each answer.
   std::function<void(const pod::effect&)> on_answer;
 

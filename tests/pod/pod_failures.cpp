@@ -606,7 +606,7 @@ CAF_TEST(a stop of an intent that nobody can look for is answered) {
 
 CAF_TEST(a damaged record is kept and its loans stay) {
   begin();
-  spawned("a", "w:/a");
+  auto id = spawned("a", "w:/a");
   spawned("b", "w:/b");
   restart();
   auto x = document();
@@ -623,11 +623,120 @@ CAF_TEST(a damaged record is kept and its loans stay) {
   run();
   CAF_CHECK_EQUAL(on_disk("a")["cwd"], 7);
   CAF_CHECK(is_lent_on_disk("a"));
-  // Whoever has looked after it says so.
+  // Nothing comes back before its processes are gone.
+  auto left = processes.leave_behind(id);
+  CAF_CHECK(processes.lives(id));
   auto t = stop("a");
-  run();
+  CAF_CHECK(!is_answered(t));
+  CAF_CHECK(!is_back("/a/x"));
+  advance(1s);
+  CAF_CHECK(!processes.lives(id));
+  CAF_CHECK(processes.processes_of(id).empty());
   CAF_CHECK(get<pod::reply_stop>(t).reply.reclaimed == rules("w:/a"));
   CAF_CHECK(is_back("/a/x"));
+  CAF_CHECK_EQUAL(document()["pods"].size(), 0u);
+}
+
+CAF_TEST(a damaged record is still one if the node dies while it stops) {
+  begin();
+  auto id = spawned("a", "w:/a");
+  restart();
+  auto x = document();
+  x["pods"][0]["cwd"] = 7;
+  disk = x.dump();
+  begin();
+  // Nobody knows what is there.
+  sweep_fails = failure{errc::overloaded, "no descriptor"};
+  auto t = stop("a");
+  spawned("b", "w:/b");
+  advance(settings.stop.kill + 1s);
+  CAF_CHECK_EQUAL(refusal(t).code, errc::timeout);
+  CAF_CHECK(!is_back("/a/x"));
+  CAF_CHECK_EQUAL(on_disk("a")["cwd"], 7);
+  restart();
+  begin();
+  sweep_fails.reset();
+  CAF_CHECK(is_lent_on_disk("a"));
+  CAF_CHECK(processes.lives(id));
+  t = stop("a");
+  advance(1s);
+  CAF_CHECK(is_answered(t));
+  CAF_CHECK(!processes.lives(id));
+  CAF_CHECK(!is_lent_on_disk("a"));
+}
+
+CAF_TEST(a record that is there twice gives nothing back before its last stop) {
+  begin();
+  auto first = spawned("a", "w:/a");
+  restart();
+  auto good = document();
+  for (auto is_damaged : {false, true}) {
+    auto x = good;
+    x["pods"].push_back(x["pods"][0]);
+    x["pods"][1]["id"] = "a.00c0ffee";
+    if (is_damaged)
+      x["pods"][0]["cwd"] = x["pods"][1]["cwd"] = 7;
+    disk = x.dump();
+    begin();
+    auto t = stop("a");
+    advance(settings.stop.kill);
+    CAF_CHECK(is_answered(t));
+    CAF_CHECK(is_lent_on_disk("a"));
+    CAF_CHECK(!is_back("/a/x"));
+    t = stop("a");
+    advance(1s);
+    CAF_CHECK(get<pod::reply_stop>(t).reply.reclaimed == rules("w:/a"));
+    CAF_CHECK(is_back("/a/x"));
+    // Nor is anything damaged by that.
+    restart();
+    begin();
+    CAF_CHECK(listed().empty());
+  }
+}
+
+CAF_TEST(a damaged record of a pod that nobody lent to can be stopped) {
+  begin();
+  spawned("a", "w:/a");
+  auto pods = document()["pods"];
+  stop("a");
+  run();
+  restart();
+  auto x = document();
+  x["pods"] = pods;
+  x["pods"][0]["cwd"] = 7;
+  disk = x.dump();
+  begin();
+  auto t = stop("a");
+  advance(1s);
+  CAF_CHECK(get<pod::reply_stop>(t).reply.reclaimed.empty());
+  restart();
+  begin();
+  CAF_CHECK(listed().empty());
+}
+
+CAF_TEST(a damaged record that does not say who it is of is not stopped) {
+  begin();
+  auto id = spawned("a", "w:/a");
+  auto other = spawned("b", "w:/b");
+  restart();
+  auto good = document();
+  for (std::string wrong : {std::string{}, other, std::string{"a.../../x"},
+                            id + "0", std::string{"a.0123456G"}}) {
+    auto x = good;
+    x["pods"][0]["id"] = wrong;
+    x["pods"][0]["cwd"] = 7;
+    disk = x.dump();
+    begin();
+    auto t = stop("a");
+    run();
+    CAF_CHECK_EQUAL(refusal(t).code, errc::registry_corrupted);
+    CAF_CHECK(refusal(t).message.find("/state/pods/pods.json")
+              != std::string::npos);
+    CAF_CHECK(processes.lives(id));
+    CAF_CHECK(processes.lives(other));
+    CAF_CHECK(!is_back("/a/x"));
+    restart();
+  }
 }
 
 CAF_TEST(the loans of a record without a name stay) {

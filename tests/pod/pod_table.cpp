@@ -466,6 +466,57 @@ CAF_TEST(a repeat of a spawn gives the same pod) {
   CAF_CHECK_EQUAL(processes.orders.size(), 1u);
 }
 
+CAF_TEST(a repeat of a spawn that asks for something else is refused) {
+  begin();
+  auto order = order_of("a", "w:/a");
+  spawn(order, "r-1");
+  run();
+  auto other = order;
+  other.command = {"/bin/else"};
+  auto looser = order;
+  looser.sandbox = sandbox_mode::off;
+  auto plain = order;
+  plain.kind = pod_class::plain;
+  for (auto ended : {false, true}) {
+    for (auto& x : {other, looser, plain})
+      CAF_CHECK_EQUAL(refusal(spawn(x, "r-1")).code, errc::conflict);
+    CAF_CHECK_EQUAL(get<pod::reply_pod>(spawn(order, "r-1")).pod.name, "a");
+    if (!ended)
+      stop("a");
+    run();
+  }
+  CAF_CHECK_EQUAL(processes.orders.size(), 1u);
+}
+
+CAF_TEST(a pod of another protocol or name is told so) {
+  begin();
+  processes.on_start = [](fake_pod& x) { x.is_silent = true; };
+  for (auto& hello : {pod::snapshot{"a", 9}, pod::snapshot{"b", 1}}) {
+    auto t = spawn(order_of("a", "w:/a"));
+    run();
+    processes.say(processes.pods.rbegin()->first, hello);
+    advance(settings.stop.kill);
+    auto why = refusal(t);
+    CAF_CHECK_EQUAL(why.code, hello.protocol == 9 ? errc::version_mismatch
+                                                  : errc::program_failed);
+    CAF_CHECK(why.message.find(hello.protocol == 9 ? "version 9" : "'b'")
+              != std::string::npos);
+    CAF_CHECK_EQUAL(processes.running(), 0u);
+    CAF_CHECK(is_back("/a/x"));
+    processes.pods.clear();
+  }
+  processes.on_start = nullptr;
+  spawn(order_of("a", "w:/a"));
+  run();
+  auto connections = sockets.connected;
+  warnings.clear();
+  processes.say(processes.pods.rbegin()->first, pod::snapshot{"a", 1});
+  run();
+  CAF_CHECK(warnings.empty());
+  CAF_CHECK_EQUAL(sockets.connected, connections);
+  CAF_CHECK(listed().at(0).phase == pod_phase::ready);
+}
+
 CAF_TEST(nobody is given the pod of somebody else by its request) {
   begin();
   lender_and_borrower();
@@ -504,6 +555,33 @@ CAF_TEST(a pod that does not take its task lives and that is said) {
   CAF_CHECK_EQUAL(refusal(t).code, errc::busy);
   CAF_CHECK(refusal(t).message.find("remains registered") != std::string::npos);
   CAF_CHECK_EQUAL(view("a").phase, pod_phase::ready);
+}
+
+CAF_TEST(a pod that begins another program is asked again who it is) {
+  begin();
+  is_own.reset();
+  auto t = spawn(order_of("a", "w:/a"));
+  run();
+  advance(1s);
+  CAF_CHECK(!answers.contains(t));
+  is_own = true;
+  advance(100ms);
+  auto id = get<pod::reply_pod>(t).pod.id;
+  restart();
+  is_own.reset();
+  load();
+  hear();
+  CAF_CHECK(processes.lives(id));
+  is_own = true;
+  advance(100ms);
+  CAF_CHECK(listed().at(0).phase == pod_phase::ready);
+  // Not for ever.
+  restart();
+  is_own.reset();
+  load();
+  advance(settings.probe_timeout + 1s);
+  CAF_CHECK(!processes.lives(id));
+  CAF_CHECK(listed().empty());
 }
 
 CAF_TEST(another process at the socket of a pod is not the pod) {

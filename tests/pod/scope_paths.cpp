@@ -195,7 +195,7 @@ CAF_TEST(a real file system is asked the same way) {
   CAF_CHECK_EQUAL(x.canonical("new/../d"), "invalid_argument");
   // A link that leads nowhere is where it is itself.
   CAF_CHECK_EQUAL(x.canonical("dangling"), x.at("dangling"));
-  CAF_CHECK_EQUAL(x.canonical("loop/x"), x.at("loop/x"));
+  CAF_CHECK_EQUAL(x.canonical("loop/x"), "invalid_argument");
   CAF_CHECK_EQUAL(real_path(x.at("dangling")).error().code, errc::not_found);
   CAF_CHECK_EQUAL(x.canonical(std::string(300, 'x')), "too_large");
 }

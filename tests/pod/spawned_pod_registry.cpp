@@ -57,8 +57,10 @@ struct fixture {
   std::vector<std::string> removed;
   std::string tail;
   std::size_t looks = 0;
-  /// Why not all processes can be seen.
+  /// Why not all processes can be seen, and those of which nothing is known.
   std::optional<failure> unsure;
+  std::vector<process_identity> unknown;
+  bool shows_variables = true;
   std::string report;
   /// What is there; folders end in a slash.
   std::set<std::string> files{"/land/", "/land/part/", "/land/file", "/other/"};
@@ -97,7 +99,8 @@ struct fixture {
     };
     out.find_pods = [this] {
       ++looks;
-      return carriers{pods->all(), unsure};
+      return carriers{shows_variables ? pods->all() : decltype(pods->all()){},
+                      unknown, unsure};
     };
     out.is_pod = [this](std::int32_t pid, const std::string& id) {
       return pods->lives(id) && pods->pods.at(id).who.pid == pid;
@@ -309,6 +312,10 @@ CAF_TEST(a pod is started by confine with its scope and its variables) {
                                  "/state/pods/run/a.00000001", "--cwd", "/land",
                                  "--allow", "w:/land", "--allow", "r1:/other",
                                  "--", "/bin/prog", "--flag"}));
+  // One that another pod asked for may not even read its program.
+  order.lender = "b";
+  CAF_CHECK(has(pod_process(settings, "a.00000001", order).arguments,
+                "--within-scope"));
   CAF_CHECK(has(x.environment, "MUSTER_POD_ID=a.00000001"));
   CAF_CHECK(has(x.environment, "MUSTER_POD_NAME=a"));
   CAF_CHECK(
@@ -328,6 +335,8 @@ CAF_TEST(a pod is started by confine with its scope and its variables) {
   CAF_CHECK(
     !has(x.environment, "MUSTER_POD_SOCKET=/state/pods/run/a.00000001/sock"));
   CAF_CHECK_EQUAL(x.arguments.back(), "pod-agent");
+  // Which every pod may start.
+  CAF_CHECK(!has(x.arguments, "--within-scope"));
 }
 
 CAF_TEST(S6 S7 an order is for places and works in its first one) {
@@ -367,6 +376,28 @@ CAF_TEST(orders that cannot be carried out are refused and say why) {
     order.cwd = cwd;
     CAF_CHECK_EQUAL(refused(order), why);
   }
+  for (std::string text : {std::string{"a\xFF"}, std::string{"a\0b", 3}}) {
+    auto why = text.back() == 'b' ? errc::invalid_argument : errc::not_utf8;
+    order = order_of("a", "w:/land");
+    order.command = {"/bin/sh", "-c", text};
+    CAF_CHECK_EQUAL(refused(order), why);
+    order = order_of("a", "w:/land");
+    order.cwd = "/land/" + text;
+    CAF_CHECK_EQUAL(refused(order), why);
+    order = order_of("a", "w:/land");
+    order.delegation.allow = {{"/land/" + text, permission::write, true}};
+    CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
+  }
+  // What it leads to is kept as well.
+  links["/strange"] = "/land\xFF";
+  order = order_of("a", "w:/land");
+  order.cwd = "/strange";
+  CAF_CHECK_EQUAL(refused(order), errc::invalid_argument);
+  order = order_of("a", "w:/land");
+  order.command = {"/bin/echo", std::string(max_command_bytes, 'x')};
+  CAF_CHECK_EQUAL(refused(order), errc::too_large);
+  order.command.back().resize(max_command_bytes - 11);
+  CAF_CHECK(resolve_order(parts(), order));
   for (std::string variable :
        {"NAME", "=value", "", "MUSTER_POD_ID=x", "MUSTER_POD_SOCKET=x"}) {
     order = order_of("a", "w:/land");
@@ -463,13 +494,36 @@ CAF_TEST(nothing comes back while nobody knows which processes are there) {
     return value(ask<scope_listing>(pod_atom::value, scopes_atom::value))
       .loans.size();
   };
-  unsure = failure{errc::overloaded, "process 7 is within execve"};
+  unsure = failure{errc::overloaded, "processes come and go"};
+  auto who = pods->pods.at(id).who;
   pods->die(id);
   advance(1s);
   CAF_CHECK_EQUAL(lent(), 1u);
+  // One that is older than the pod is not of it, and another one may be.
   unsure.reset();
+  auto other = who;
+  unknown = {other};
+  advance(1s);
+  CAF_CHECK_EQUAL(lent(), 1u);
+  --unknown.front().start_ticks;
   advance(1s);
   CAF_CHECK_EQUAL(lent(), 0u);
+}
+
+CAF_TEST(a pod that wrote over its variables is ended by its damaged record) {
+  begin();
+  auto id = spawned(order_of("a", "w:/land"));
+  kill();
+  auto x = document();
+  x["pods"][0]["cwd"] = 7;
+  disk.set_contents("/state/pods/pods.json", x.dump());
+  shows_variables = false;
+  begin();
+  auto stopped = stop("a");
+  CAF_CHECK(!*stopped);
+  advance(1s);
+  CAF_CHECK_EQUAL(value(stopped).end, "its record was damaged");
+  CAF_CHECK(!pods->lives(id));
 }
 
 CAF_TEST(the mirror has the fields of the older document) {
@@ -583,6 +637,9 @@ CAF_TEST(what could never be started together is refused before it is) {
   files.insert("/state/");
   settings.grant = parts().settings.grant;
   settings.grant.deny = {{"/state", permission::read, true}};
+  settings.max_pods = 2;
+  settings.max_text_bytes = 1'024;
+  settings.folder = "/state/" + std::string(40, 'x');
   begin();
   auto check = [this](std::vector<pod_order> orders) {
     return ask<caf::ok_atom>(slot_atom::value, check_atom::value,
@@ -601,6 +658,18 @@ CAF_TEST(what could never be started together is refused before it is) {
   CAF_CHECK_EQUAL(
     code(check({order_of("a-0", "w:/later"), order_of("a-1", "w:/later")})),
     errc::conflict);
+  // A folder that is to come may be reached by a link, too.
+  auto later = order_of("a-0", "w:/land/new");
+  later.cwd = "/link/new";
+  value(check({later}));
+  auto wordy = order_of("a-0", "w:/land", std::string(1'025, 'x'));
+  CAF_CHECK_EQUAL(code(check({wordy})), errc::too_large);
+  CAF_CHECK_EQUAL(code(check({order_of(std::string(48, 'a'), "w:/land")})),
+                  errc::invalid_argument);
+  CAF_CHECK_EQUAL(
+    code(check({order_of("a-0", "r:/land"), order_of("a-1", "r:/land"),
+                order_of("a-2", "r:/land")})),
+    errc::too_large);
   // What is not there may come, and what somebody else has may come back.
   value(check({order_of("a-0", "w:/later")}));
   spawned(order_of("b", "w:/land"));
@@ -639,8 +708,13 @@ CAF_TEST(a pod spawns in its own name and within its own scope) {
                 {"lender", "operator"},
                 {"scope", {{{"target", target}, {"permission", "write"}}}}};
   };
-  auto x = result_of(mother, "spawn", wanted("child", "/land/part"));
+  auto request = wanted("child", "/land/part");
+  request["command"] = {"/bin/prog"};
+  request["class"] = "protocol";
+  auto x = result_of(mother, "spawn", request);
   CAF_REQUIRE(x);
+  CAF_CHECK(has(pods->orders.back().arguments, "--within-scope"));
+  CAF_CHECK(!has(pods->orders.front().arguments, "--within-scope"));
   CAF_CHECK_EQUAL((*x)["lender"], "mother");
   auto refused_code = [&](const expected<json>& result) {
     CAF_REQUIRE(!result);
@@ -655,6 +729,10 @@ CAF_TEST(a pod spawns in its own name and within its own scope) {
   CAF_CHECK_EQUAL(refused_code(result_of(mother, "spawn", {{"name", "x"}})),
                   errc::invalid_argument);
   CAF_CHECK_EQUAL(refused_code(result_of(mother, "dance")),
+                  errc::invalid_argument);
+  auto nameless = wanted("twin", "/land/part");
+  nameless["request_id"] = "";
+  CAF_CHECK_EQUAL(refused_code(result_of(mother, "spawn", nameless)),
                   errc::invalid_argument);
   // The ids of groups are no pod's.
   auto twin = wanted("twin", "/land/part");

@@ -478,6 +478,17 @@ CAF_TEST(rules for paths allow what they say and nothing beside) {
     under({reads},
           [] { return outcome(::execl("/bin/true", "true", nullptr)); }),
     "EACCES");
+  // Whatever its path has become since: only a program is opened up as one.
+  auto begins = path_rights::read_file | path_rights::execute;
+  path_rule program{folder + "/in/a", begins, path_kind::program};
+  CAF_CHECK_EQUAL(under({program}, open_of("/in/a", O_RDONLY)), "EACCES");
+  ::chmod((folder + "/in/a").c_str(), 0700);
+  CAF_CHECK_EQUAL(under({program}, open_of("/in/a", O_RDONLY)), "ok");
+  ::chmod((folder + "/in/a").c_str(), 0600);
+  program.path = folder + "/in";
+  CAF_CHECK_EQUAL(under({program}, open_of("/in/a", O_RDONLY)), "EACCES");
+  program.path = folder + "/none";
+  CAF_CHECK_EQUAL(under({program}, open_of("/in/a", O_RDONLY)), "EACCES");
   CAF_CHECK_EQUAL(under({writes}, open_of("/in/deep/new", O_RDWR | O_CREAT)),
                   "ok");
   CAF_CHECK_EQUAL(under({writes}, open_of("/in/a", O_RDWR | O_TRUNC)), "ok");

@@ -61,14 +61,23 @@ CAF_TEST(a process whose first thread ended is no zombie) {
   CAF_CHECK(!parse_stat(stat_line("sh", 'T', 1))->is_over());
 }
 
-CAF_TEST(a process without code is within execve or has no memory) {
-  CAF_CHECK(
-    parse_stat(stat_line("sh", 'R', 1, plain_flags, 0))->is_within_exec());
-  CAF_CHECK(!parse_stat(stat_line("sh", 'R', 1))->is_within_exec());
-  CAF_CHECK(
-    !parse_stat(stat_line("sh", 'Z', 1, plain_flags, 0))->is_within_exec());
-  CAF_CHECK(!parse_stat(stat_line("kswapd0", 'S', 1, kernel_flags, 0))
-               ->is_within_exec());
+CAF_TEST(a thread of the kernel and one that ends are told by their flags) {
+  struct {
+    int flags;
+    bool is_of_kernel;
+    bool is_exiting;
+  } cases[] = {{plain_flags, false, false},
+               {plain_flags | 4, false, true},
+               {kernel_flags, true, false}};
+  for (auto& x : cases) {
+    auto stat = parse_stat(stat_line("sh", 'R', 1, x.flags, 0));
+    CAF_REQUIRE(stat);
+    CAF_CHECK_EQUAL(stat->is_of_kernel, x.is_of_kernel);
+    CAF_CHECK_EQUAL(stat->is_exiting, x.is_exiting);
+    CAF_CHECK_EQUAL(stat->code_begin, 0u);
+    CAF_CHECK_EQUAL(stat->environment_begin, 80u);
+    CAF_CHECK_EQUAL(stat->environment_end, 88u);
+  }
 }
 
 CAF_TEST(what is no pid is refused) {
