@@ -144,22 +144,28 @@ expected<remote_actor> connect_once(caf::actor_system& system,
     });
 }
 
+/// The same without TLS.
+expected<remote_actor>
+connect_once_openly(caf::actor_system& system, const std::string& host,
+                    std::uint16_t port, time_limit limit) {
+  caf::scoped_actor self{system};
+  return receive_remote(system,
+                        self->request(system.middleman().actor_handle(),
+                                      caf::duration{std::chrono::milliseconds{
+                                        milliseconds_left(limit)}},
+                                      caf::connect_atom::value, host, port),
+                        show_address(host, port), {});
+}
+
 } // namespace
 
 expected<remote_actor>
 connect(caf::actor_system& system, const std::string& host, std::uint16_t port,
         const identity* own, std::chrono::milliseconds patience) {
-  if (own == nullptr) {
-    caf::scoped_actor self{system};
-    return receive_remote(system,
-                          self->request(system.middleman().actor_handle(),
-                                        caf::duration{patience},
-                                        caf::connect_atom::value, host, port),
-                          show_address(host, port), {});
-  }
   auto limit = std::chrono::steady_clock::now() + patience;
   for (;;) {
-    auto out = connect_once(system, host, port, *own, limit);
+    auto out = own != nullptr ? connect_once(system, host, port, *own, limit)
+                              : connect_once_openly(system, host, port, limit);
     if (out || out.error().code != errc::connection_lost)
       return out;
     // A node that has too much to do hangs up, and nothing was asked of it.

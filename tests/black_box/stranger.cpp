@@ -48,6 +48,26 @@ void stranger::send(const std::string& bytes) {
   std::ignore = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
 }
 
+hasty_listener::hasty_listener() {
+  auto socket = listen_on("127.0.0.1", 0);
+  if (!socket)
+    throw std::runtime_error{socket.error().message};
+  socket_ = std::move(*socket);
+  thread_ = std::jthread{[this](const std::stop_token& token) {
+    while (!token.stop_requested()) {
+      pollfd end{socket_.get(), POLLIN, 0};
+      constexpr int interval_ms = 10;
+      if (::poll(&end, 1, interval_ms) > 0 && accept_from(socket_))
+        ++guests_;
+    }
+  }};
+}
+
+hasty_listener::~hasty_listener() {
+  thread_.request_stop();
+  thread_.join();
+}
+
 bool stranger::is_turned_away() {
   auto limit = patience();
   for (;;) {

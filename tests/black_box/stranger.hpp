@@ -5,8 +5,10 @@
 #include "actors/remote/certificates.hpp"
 #include "actors/remote/socket.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <string>
+#include <thread>
 
 namespace muster::test {
 
@@ -23,6 +25,29 @@ public:
 
 private:
   socket_handle socket_;
+};
+
+/// Somebody who listens at a port of 127.0.0.1 and hangs up on whoever
+/// connects.
+class hasty_listener {
+public:
+  hasty_listener();
+
+  ~hasty_listener();
+
+  [[nodiscard]] std::uint16_t port() const {
+    return port_of(socket_);
+  }
+
+  /// How many have connected.
+  [[nodiscard]] std::uint64_t guests() const {
+    return guests_;
+  }
+
+private:
+  socket_handle socket_;
+  std::atomic<std::uint64_t> guests_ = 0;
+  std::jthread thread_;
 };
 
 /// Goes through a handshake of TLS as a client that looks at nothing, and reads

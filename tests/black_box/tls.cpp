@@ -545,6 +545,24 @@ CAF_TEST(without TLS a node listens on the loopback address only) {
   CAF_CHECK(says(box.stop(), "listening without TLS"));
 }
 
+CAF_TEST(what hangs up before it answers is asked again and then named) {
+  hasty_listener other;
+  for (auto* without_tls : {"--insecure-loopback", ""}) {
+    black_box box;
+    box.require_start();
+    std::vector<std::string> words{
+      "--json", "--reconnect-for", "0s",
+      "status", "--node",          fmt::format("127.0.0.1:{}", other.port())};
+    if (*without_tls != 0)
+      words.push_back(without_tls);
+    auto before = other.guests();
+    auto result = box.run(words);
+    CAF_CHECK_EQUAL(result.error_code(), "unreachable");
+    CAF_CHECK(says(result, "hung up"));
+    CAF_CHECK_GREATER(other.guests(), before + 1);
+  }
+}
+
 CAF_TEST(a node listens where it is told to) {
   black_box box;
   box.require_start({"--host", "0.0.0.0"});
