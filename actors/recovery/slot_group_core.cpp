@@ -34,7 +34,7 @@ slot_group::effects slot_group_core::create(slot_group::ticket from,
     return std::exchange(effects_, {});
   }
   document_ = std::move(document);
-  saved_ = wished();
+  wished_ = on_disk();
   fill();
   change();
   answer_when_saved(from);
@@ -44,7 +44,7 @@ slot_group::effects slot_group_core::create(slot_group::ticket from,
 slot_group::effects slot_group_core::restore(slot_group_document document,
                                              std::int64_t now_ns) {
   document_ = std::move(document);
-  saved_ = wished();
+  wished_ = on_disk();
   for (auto& record : std::exchange(document_.slots, {})) {
     auto& x = slots_.emplace_back(make_slot(std::move(record)));
     x.guard.restore(x.record.guard, now_ns);
@@ -79,7 +79,7 @@ slot_group::effects slot_group_core::scale(slot_group::ticket from,
                                            std::int64_t now_ns) {
   if (refuse_if_deleted(from))
     return take_effects(now_ns);
-  document_.definition.slots = slots;
+  wished_.slots = slots;
   fill();
   change();
   answer_when_saved(from);
@@ -99,8 +99,8 @@ slot_group::effects slot_group_core::reset(slot_group::ticket from,
 slot_group::effects slot_group_core::remove(slot_group::ticket from,
                                             std::int64_t now_ns) {
   removers_.push_back(from);
-  if (!document_.is_deleted) {
-    document_.is_deleted = true;
+  if (!wished_.is_deleted) {
+    wished_.is_deleted = true;
     change();
   }
   return take_effects(now_ns);
@@ -140,7 +140,8 @@ slot_group::effects slot_group_core::saved(const expected<void>& result,
     is_dirty_ = true;
     return std::exchange(effects_, {});
   }
-  saved_ = written_;
+  document_.definition.slots = written_.slots;
+  document_.is_deleted = written_.is_deleted;
   if (std::exchange(is_reset_written_, false))
     for (auto& x : slots_)
       forget_failures(x, now_ns);
@@ -358,10 +359,13 @@ std::vector<std::uint8_t> slot_group_core::take_recovered() {
 
 std::vector<slot_view> slot_group_core::slots(std::int64_t now_ns) const {
   std::vector<slot_view> out;
+  // Nobody is shown a slot that is not on disk.
   for (auto& x : slots_)
-    out.push_back({x.record.index, x.record.health, x.record.term,
-                   x.record.occupant, 0, std::nullopt, x.record.restarts,
-                   x.guard.wait_ns(now_ns) / 1'000'000, x.record.last_error});
+    if (on_disk().wants(x)
+        || (x.at != stage::nothing && x.at != stage::intending))
+      out.push_back({x.record.index, x.record.health, x.record.term,
+                     x.record.occupant, 0, std::nullopt, x.record.restarts,
+                     x.guard.wait_ns(now_ns) / 1'000'000, x.record.last_error});
   return out;
 }
 
@@ -423,15 +427,14 @@ void slot_group_core::begin_stop(slot& x, std::int64_t now_ns) {
 }
 
 void slot_group_core::take_back(const failure& why, std::int64_t now_ns) {
-  document_.definition.slots = saved_.slots;
-  document_.is_deleted = saved_.is_deleted;
+  wished_ = on_disk();
   is_reset_due_ = is_reset_written_ = false;
   fill();
   // What was not wanted for long enough to be on disk was not started.
   stop_unwanted(now_ns);
   // A deletion that is on disk goes on, whoever waits for it.
   auto refused = std::exchange(next_, {});
-  if (!saved_.is_deleted)
+  if (!document_.is_deleted)
     for (auto to : std::exchange(removers_, {}))
       refused.push_back(to);
   for (auto to : refused)
@@ -538,7 +541,7 @@ void slot_group_core::trim() {
 }
 
 void slot_group_core::fill() {
-  while (slots_.size() < document_.definition.slots) {
+  while (slots_.size() < wished_.slots) {
     slot_record record;
     record.index = static_cast<std::uint8_t>(slots_.size());
     slots_.push_back(make_slot(std::move(record)));
@@ -550,18 +553,18 @@ void slot_group_core::answer_when_saved(slot_group::ticket to) {
 }
 
 bool slot_group_core::refuse_if_deleted(slot_group::ticket from) {
-  if (document_.is_deleted)
+  if (wished_.is_deleted)
     effects_.push_back(slot_group::reply_refusal{
       from,
       {errc::conflict, fmt::format("the group '{}' is on its way out",
                                    document_.definition.name)}});
-  return document_.is_deleted;
+  return wished_.is_deleted;
 }
 
 void slot_group_core::write_if_due(std::int64_t now_ns) {
   if (is_writing_ || is_removing_ || is_gone_)
     return;
-  if (saved_.is_deleted && slots_.empty() && !is_dirty_) {
+  if (document_.is_deleted && slots_.empty() && !is_dirty_) {
     is_removing_ = true;
     effects_.push_back(slot_group::remove_document{});
     return;
@@ -571,10 +574,12 @@ void slot_group_core::write_if_due(std::int64_t now_ns) {
   is_dirty_ = false;
   is_writing_ = true;
   written_term_ = document_.last_term;
-  written_ = wished();
+  written_ = wished_;
   is_reset_written_ = std::exchange(is_reset_due_, false);
   out_ = std::exchange(next_, {});
   auto document = document_;
+  document.definition.slots = written_.slots;
+  document.is_deleted = written_.is_deleted;
   for (auto x : slots_) {
     if (is_reset_written_)
       forget_failures(x, now_ns);

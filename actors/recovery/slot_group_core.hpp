@@ -193,17 +193,18 @@ private:
     }
   };
 
-  [[nodiscard]] wish wished() const {
+  /// What is wanted as it stands on disk, which is what everybody is shown.
+  [[nodiscard]] wish on_disk() const {
     return {document_.definition.slots, document_.is_deleted};
   }
 
   [[nodiscard]] bool is_wanted(const slot& x) const {
-    return wished().wants(x);
+    return wished_.wants(x);
   }
 
   /// Whether nobody wants it, and that is on disk: now it may go.
   [[nodiscard]] bool is_superfluous(const slot& x) const {
-    return !is_wanted(x) && !saved_.wants(x);
+    return !is_wanted(x) && !on_disk().wants(x);
   }
 
   /// What was wanted and could not be written is not wanted any more.
@@ -268,8 +269,8 @@ private:
   bool is_gone_ = false;
   /// The highest term whose intent is in the write that is out.
   std::uint64_t written_term_ = 0;
-  /// What is wanted as it stands on disk, and in the write that is out.
-  wish saved_;
+  /// What is wanted now, and what of that is in the write that is out.
+  wish wished_;
   wish written_;
   /// Whether failures shall be forgotten once that is on disk, and whether they
   /// are in the write that is out.

@@ -232,8 +232,8 @@ CAF_TEST(a beginning that fits two sessions is refused) {
           {"'" + common + "'", "s-"});
   refused_by(one, {"session", "feed", common, "x"}, 2, "ambiguous", {common});
   refused_by(two, {"session", "cancel", common}, 2, "ambiguous", {common});
-  CAF_CHECK_EQUAL(show(box, std::string(one.begin(), i + 1))["session_id"],
-                  one);
+  // Sessions of other tests may have more in common with it than the other one.
+  CAF_CHECK_EQUAL(show(box, one.substr(0, one.size() - 1))["session_id"], one);
 }
 
 CAF_TEST(a reason that is no valid text is refused) {

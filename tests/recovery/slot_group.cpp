@@ -485,6 +485,26 @@ CAF_TEST(a deleted group stops everything before its document goes) {
   CAF_CHECK(alive.empty());
 }
 
+CAF_TEST(what is not on disk is shown to nobody) {
+  begin(2);
+  scale(4);
+  tick();
+  CAF_CHECK_EQUAL(core->definition().slots, 2);
+  CAF_CHECK_EQUAL(core->slots(now_ns).size(), 2u);
+  save();
+  CAF_CHECK_EQUAL(core->definition().slots, 4);
+  CAF_CHECK_EQUAL(core->slots(now_ns).size(), 4u);
+  settle();
+  scale(1);
+  CAF_CHECK_EQUAL(core->definition().slots, 4);
+  settle();
+  CAF_CHECK_EQUAL(core->definition().slots, 1);
+  remove();
+  CAF_CHECK(!core->is_deleted());
+  save();
+  CAF_CHECK(core->is_deleted());
+}
+
 CAF_TEST(fewer slots that the disk refuses stop nobody) {
   begin(4);
   auto t = scale(2);

@@ -107,6 +107,11 @@ void crews::create(crew& x) {
                                x.created_as, x.request_id);
 }
 
+bool crews::changes_nothing(errc code) {
+  return code == errc::not_found || code == errc::conflict
+         || code == errc::too_large;
+}
+
 void crews::scale(crew& x) {
   auto count = static_cast<std::uint8_t>(1 + roll(most_slots));
   x.most = std::max(x.most, count);
@@ -190,9 +195,22 @@ void crews::done(crew& x, change& what, const slot_group_view* view) {
   x.is_changing = --what.open > 0;
 }
 
+void crews::too_large(const crew& x, const change& what, const failure& why) {
+  around_.note([&] { return "(group " + x.name + "): " + why.message; });
+  auto most = bench_.settings.pool.max_workers;
+  auto has_room
+    = std::all_of(what.after.begin(), what.after.end(),
+                  [=](auto& count) { return !count || *count <= most; });
+  if (has_room)
+    throw violation{fmt::format("group '{}' has room and is refused: {}",
+                                x.name, why.message)};
+}
+
 void crews::refused(crew& x, change& what, const failure& why) {
   if (why.code == errc::not_found)
     not_found(x, what.is_done ? what.after : what.before);
+  else if (why.code == errc::too_large)
+    too_large(x, what, why);
   else
     around_.refused("(group " + x.name + ")", why);
   if (why.code == errc::conflict && !what.needs_group
@@ -200,8 +218,7 @@ void crews::refused(crew& x, change& what, const failure& why) {
     throw violation{fmt::format("group '{}' is not there and cannot be "
                                 "created: {}",
                                 x.name, why.message)};
-  what.is_void = what.is_void
-                 && (why.code == errc::not_found || why.code == errc::conflict);
+  what.is_void = what.is_void && changes_nothing(why.code);
   x.is_changing = --what.open > 0;
   if (what.open == 0 && !what.is_done && what.is_void)
     x.possible = what.before;

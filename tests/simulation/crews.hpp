@@ -157,6 +157,12 @@ private:
 
   void refused(crew& x, change& what, const failure& why);
 
+  /// Whether a change that is refused with that was not made.
+  [[nodiscard]] static bool changes_nothing(errc code);
+
+  /// More slots than there can be workers are refused, and nothing else is.
+  void too_large(const crew& x, const change& what, const failure& why);
+
   /// Waits for a view of a group that changes nothing.
   void expect_view(crew& x, node_bench::answer_ptr<slot_group_view> answer);
 
