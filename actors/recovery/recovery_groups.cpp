@@ -67,7 +67,6 @@ start_group(registry_pointer self, slot_group_document document, bool is_new) {
   out.request_id = document.request_id;
   out.is_made = !is_new;
   out.definition = document.definition;
-  out.removals = document.is_deleted ? 1 : 0;
   out.wanted = document.definition.slots;
   auto who = self->spawn(slot_group_behavior,
                          std::shared_ptr<const slot_group_parts>{parts},
@@ -190,17 +189,20 @@ expected<slot_group_actor> find_group(registry_pointer self,
   return tl::unexpected<failure>{no_group(name)};
 }
 
-/// What a group that was asked did not do. If it has ended meanwhile, as it was
-/// told to, it is not there; otherwise the node is about to end.
-failure refusal_of(registry_pointer self, const caf::error& error,
-                   const slot_group_actor& who, const std::string& name) {
-  auto why = from_caf(error);
-  if (why.code != errc::connection_lost)
-    return why;
+/// Tells why a group that was asked did nothing. If the group itself has ended,
+/// its end says whether it was told to, and may still be under way.
+template <class Tell>
+void explain_refusal(registry_pointer self, const caf::error& error,
+                     const slot_group_actor& who, const std::string& name,
+                     Tell tell) {
+  if (!is_end(error))
+    return tell(from_caf(error));
   auto i = self->state.groups.find(name);
-  auto is_gone = i == self->state.groups.end() || i->second.who != who
-                 || i->second.removals > 0;
-  return is_gone ? no_group(name) : stopping();
+  if (i == self->state.groups.end() || i->second.who != who)
+    return tell(no_group(name));
+  if (i->second.is_lost)
+    return tell(stopping());
+  i->second.mourners.push_back(std::move(tell));
 }
 
 /// Passes a request on to a group, whose answer is that of the client.
@@ -216,8 +218,10 @@ pass_on(registry_pointer self, const std::string& name, Ts... request) {
     self->request(*group, caf::infinite, request...)
       .then([=](T& x) mutable { promise.deliver(std::move(x)); },
             [=, who = *group](const caf::error& error) mutable {
-              promise.deliver(
-                tl::unexpected<failure>{refusal_of(self, error, who, name)});
+              explain_refusal(self, error, who, name,
+                              [=](const failure& why) mutable {
+                                promise.deliver(tl::unexpected<failure>{why});
+                              });
             });
   });
 }
@@ -275,8 +279,10 @@ void make_group(registry_pointer self, const slot_group_definition& what,
       .then([=](slot_group_view& x) mutable { promise.deliver(std::move(x)); },
             [=, who = known.who,
              name = what.name](const caf::error& error) mutable {
-              promise.deliver(
-                tl::unexpected<failure>{refusal_of(self, error, who, name)});
+              explain_refusal(self, error, who, name,
+                              [=](const failure& why) mutable {
+                                promise.deliver(tl::unexpected<failure>{why});
+                              });
             });
     return;
   }
@@ -390,20 +396,17 @@ caf::result<caf::ok_atom> delete_group(registry_pointer self,
       promise.deliver(tl::unexpected<failure>{group.error()});
       return;
     }
-    ++self->state.groups.at(name).removals;
     self->request(*group, caf::infinite, group_atom::value, delete_atom::value)
       .then([=](caf::ok_atom x) mutable { promise.deliver(x); },
             [=, who = *group](const caf::error& error) mutable {
               // Its end may have come by the request of somebody else.
-              auto why = refusal_of(self, error, who, name);
-              if (why.code == errc::not_found) {
-                promise.deliver(caf::ok_atom::value);
-                return;
-              }
-              auto i = self->state.groups.find(name);
-              if (i != self->state.groups.end() && i->second.who == who)
-                --i->second.removals;
-              promise.deliver(tl::unexpected<failure>{std::move(why)});
+              explain_refusal(self, error, who, name,
+                              [=](const failure& why) mutable {
+                                if (why.code == errc::not_found)
+                                  promise.deliver(caf::ok_atom::value);
+                                else
+                                  promise.deliver(tl::unexpected<failure>{why});
+                              });
             });
   });
 }
@@ -441,10 +444,18 @@ bool group_down(registry_pointer self, const caf::down_msg& x) {
   auto i = std::find_if(groups.begin(), groups.end(), [&](auto& y) {
     return y.second.who.address() == x.source;
   });
-  if (i == groups.end() || x.reason != caf::exit_reason::normal)
+  if (i == groups.end())
     return false;
-  forget_group(self, std::string{i->first});
-  return true;
+  auto name = i->first;
+  auto mourners = std::exchange(i->second.mourners, {});
+  auto was_told_to = x.reason == caf::exit_reason::normal;
+  if (was_told_to)
+    forget_group(self, name);
+  else
+    i->second.is_lost = true;
+  for (auto& tell : mourners)
+    tell(was_told_to ? no_group(name) : stopping());
+  return was_told_to;
 }
 
 void slot_changed(registry_pointer self, slot_event& x) {

@@ -35,11 +35,10 @@ struct performer {
                                                     now_ns(self)));
         },
         [self = self, x](const caf::error& error) {
-          auto why = from_caf(error);
           // Of its end more is heard.
-          if (why.code != errc::connection_lost)
-            perform(self,
-                    self->state.table->failed(x.id, x.pass, why, now_ns(self)));
+          if (!is_end(error))
+            perform(self, self->state.table->failed(
+                            x.id, x.pass, from_caf(error), now_ns(self)));
         });
     return {};
   }
@@ -77,6 +76,11 @@ void perform(registry_pointer self, effects todo) {
 
 std::int64_t now_ns(registry_pointer self) {
   return self->state.parts->env.steady_ns();
+}
+
+bool is_end(const caf::error& x) {
+  return x == caf::sec::request_receiver_down
+         || x == caf::exit_reason::remote_link_unreachable;
 }
 
 failure stopping() {

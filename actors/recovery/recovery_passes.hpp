@@ -21,6 +21,10 @@ void perform(recovery_registry_pointer self, effects todo);
 /// Why nothing is taken on any more.
 [[nodiscard]] failure stopping();
 
+/// Whether who was asked has ended before it answered. What it answers itself
+/// may have the same code: then others have ended, that it has asked.
+[[nodiscard]] bool is_end(const caf::error& x);
+
 // -- passes -------------------------------------------------------------------
 
 /// Begins a pass, or waits for the one that is running.

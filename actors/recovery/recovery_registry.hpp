@@ -58,9 +58,10 @@ struct recovery_registry_state
     slot_group_definition definition;
     /// Whether it is on disk; nobody sees it before, but for those who make it.
     bool is_made = false;
-    /// Requests to delete it that are not refused: if there is one, it will
-    /// end.
-    std::uint64_t removals = 0;
+    /// Whether it has ended although nobody told it to.
+    bool is_lost = false;
+    /// Who wants to know why it has ended; told so when that is known.
+    std::vector<std::function<void(const failure&)>> mourners;
     /// Who else wants to know when it is: repeats of the request.
     std::vector<std::function<void(const expected<slot_group_view>&)>> makers;
     std::size_t healthy = 0;

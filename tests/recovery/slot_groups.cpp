@@ -590,6 +590,25 @@ CAF_TEST(what a stop of the node interrupts is refused) {
   CAF_CHECK_EQUAL((**gone).error().code, errc::shutting_down);
 }
 
+CAF_TEST(a deletion that nobody writes is not acknowledged) {
+  for (std::size_t steps = 1; steps < 40; ++steps) {
+    begin();
+    auto gone = send<caf::ok_atom>(group_atom::value, delete_atom::value,
+                                   std::string{"crew"});
+    run(steps);
+    caf::anon_send_exit(parts().persistence,
+                        caf::exit_reason::unhandled_exception);
+    run();
+    auto is_acknowledged = *gone && **gone;
+    restart();
+    if (is_acknowledged)
+      CAF_CHECK(!shown() || document()["deleted"].get<bool>());
+    std::ignore = remove();
+    advance(15s);
+    CAF_REQUIRE(!shown());
+  }
+}
+
 CAF_TEST(there is a limit to groups) {
   settings.recovery.max_groups = 1;
   restart();

@@ -2,6 +2,8 @@
 
 #include "tests/simulation/workforce.hpp"
 
+#include "actors/recovery/slot_group_document.hpp"
+
 #include "messages/history.hpp"
 #include "messages/json.hpp"
 
@@ -18,6 +20,7 @@ namespace muster::test {
 namespace {
 
 constexpr const char* document_path = "/state/pool/registry.json";
+constexpr const char* group_folder = "/state/groups/";
 
 } // namespace
 
@@ -262,9 +265,27 @@ void workforce::expect_survivors() {
   for (auto& [sid, x] : workers.all()) {
     auto standing = x.core->standing();
     if (standing.session_id && standing.at_rest && !x.hangs
-        && !disturbed_.contains(sid))
+        && !disturbed_.contains(sid) && !is_to_go(sid))
       survivors_[sid] = {x.who.pid, *standing.session_id, standing.seq};
   }
+}
+
+bool workforce::is_to_go(const std::string& sid) const {
+  for (auto& path : bench_.disk.names()) {
+    if (!path.starts_with(group_folder) || !path.ends_with(".json"))
+      continue;
+    auto group = read_slot_group(*bench_.disk.contents(path), path);
+    if (!group)
+      continue;
+    // Its workers may not be in its document yet.
+    if (group->is_deleted)
+      return true;
+    for (auto& slot : group->slots)
+      if (slot.occupant == sid)
+        return slot.index >= group->definition.slots
+               || slot.health != slot_health::healthy;
+  }
+  return false;
 }
 
 void workforce::check_survivors() {

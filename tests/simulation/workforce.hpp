@@ -149,6 +149,9 @@ private:
     return roll(one_in) == 0;
   }
 
+  /// Whether its group does not want it any more, or not for sure.
+  [[nodiscard]] bool is_to_go(const std::string& sid) const;
+
   node_bench& bench_;
   model& model_;
   std::mt19937_64& random_;
