@@ -337,7 +337,8 @@ void pod_table::send_now(pod::ticket from, const std::string& by,
     auto x = env_.random();
     auto id = request_id != once ? request_id
                                  : fmt::format("r-{:016x}{:016x}", x[0], x[1]);
-    begin_run(*e, id, text, from);
+    auto* lender = lender_entry(name);
+    begin_run(*e, id, text, {from, 0, !lender || lender->record.name == by});
   }
 }
 

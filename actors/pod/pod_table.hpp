@@ -258,6 +258,8 @@ private:
     /// 0 for the task that it was started with.
     pod::ticket from = 0;
     std::int64_t limit_ns = 0;
+    /// Whether its lender did.
+    bool is_lenders = true;
   };
 
   struct entry {
@@ -307,6 +309,9 @@ private:
     /// The last notice that it was told of on this connection.
     std::uint64_t told = 0;
     std::map<std::string, waiting_run> runs;
+    /// The turn that runs if somebody else than its lender has asked for it, as
+    /// far as that is known: what comes of it is no news for the lender.
+    std::uint64_t foreign_turn = 0;
     std::vector<pod::ticket> spawners;
     std::vector<pod::ticket> stoppers;
   };
@@ -405,7 +410,7 @@ private:
   void greet(entry& e);
 
   void begin_run(entry& e, const std::string& id, const std::string& text,
-                 pod::ticket from);
+                 waiting_run run);
 
   void end_run(entry& e, const std::string& id, std::optional<failure> why,
                std::uint64_t turn);
@@ -414,7 +419,7 @@ private:
   void drop_runs(entry& e, const std::string& why);
 
   void keep_event(entry& e, std::uint64_t id, const char* kind,
-                  const std::string& message);
+                  const std::string& message, bool is_foreign);
 
   /// Tells a pod what it has not heard on this connection.
   void tell(entry& e);

@@ -86,7 +86,7 @@ void pod_table::advance(entry& e) {
   }
   move_to(e, stage::tasking);
   auto x = env_.random();
-  begin_run(e, fmt::format("t-{:016x}{:016x}", x[0], x[1]), e.order.task, 0);
+  begin_run(e, fmt::format("t-{:016x}{:016x}", x[0], x[1]), e.order.task, {});
 }
 
 void pod_table::become_ready(entry& e) {

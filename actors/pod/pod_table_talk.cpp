@@ -40,16 +40,16 @@ void pod_table::greet(entry& e) {
 // -- turns --------------------------------------------------------------------
 
 void pod_table::begin_run(entry& e, const std::string& id,
-                          const std::string& text, pod::ticket from) {
-  waiting_run x{from, after(settings_.send_timeout)};
-  if (!e.runs.emplace(id, x).second) {
-    refuse(from, {errc::busy,
-                  fmt::format("the request '{}' is on its way to pod '{}' "
-                              "already",
-                              id, e.record.name)});
+                          const std::string& text, waiting_run run) {
+  run.limit_ns = after(settings_.send_timeout);
+  if (!e.runs.emplace(id, run).second) {
+    refuse(run.from, {errc::busy,
+                      fmt::format("the request '{}' is on its way to pod '{}' "
+                                  "already",
+                                  id, e.record.name)});
     return;
   }
-  run_limits_.emplace(x.limit_ns, e.record.id, id);
+  run_limits_.emplace(run.limit_ns, e.record.id, id);
   emit(pod::send{e.record.id, e.connection, pod::run{id, text}});
 }
 
@@ -61,6 +61,8 @@ void pod_table::end_run(entry& e, const std::string& id,
   auto run = i->second;
   run_limits_.erase({run.limit_ns, e.record.id, id});
   e.runs.erase(i);
+  if (!why)
+    e.foreign_turn = run.is_lenders ? 0 : turn;
   if (run.from == 0) {
     // The pod of a slot does not remain: its group stops it.
     if (why && is_slot_request(e.record.request_id))
@@ -82,6 +84,7 @@ void pod_table::end_run(entry& e, const std::string& id,
 void pod_table::drop_runs(entry& e, const std::string& why) {
   // Not `connection_lost`: the connection of the client is another matter, and
   // a client that took it for its own would repeat the text again and again.
+  e.foreign_turn = 0;
   while (!e.runs.empty())
     end_run(e, std::string{e.runs.begin()->first},
             failure{errc::program_failed,
@@ -145,10 +148,12 @@ pod::effects pod_table::heard(const std::string& id, connection_id on,
           failure{is_busy ? errc::busy : errc::program_failed, std::move(why)},
           0);
       } else if constexpr (std::is_same_v<type, pod::turn_ended>) {
-        keep_event(*e, x.id, "turn_ended", {});
+        keep_event(*e, x.id, "turn_ended", {},
+                   e->foreign_turn != 0 && x.turn == e->foreign_turn);
       } else if constexpr (std::is_same_v<type, pod::errored>) {
         keep_event(*e, x.id, "errored",
-                   std::string{utf8_prefix(x.message, max_error_bytes)});
+                   std::string{utf8_prefix(x.message, max_error_bytes)},
+                   e->foreign_turn != 0);
       } else if constexpr (std::is_same_v<type, pod::ack>) {
         std::erase_if(e->record.notices, [&](auto& notice) {
           if (notice.id > x.id || notice.id > e->told)
@@ -165,7 +170,7 @@ pod::effects pod_table::heard(const std::string& id, connection_id on,
 }
 
 void pod_table::keep_event(entry& e, std::uint64_t id, const char* kind,
-                           const std::string& message) {
+                           const std::string& message, bool is_foreign) {
   pod::send confirmation{e.record.id, e.connection, pod::confirm{id}};
   if (id > e.record.last_event) {
     auto* lender = lender_entry(e.record.name);
@@ -178,7 +183,9 @@ void pod_table::keep_event(entry& e, std::uint64_t id, const char* kind,
       ++e.record.turns;
     e.record.last_error = message;
     change(e);
-    if (lender)
+    if (is_foreign)
+      e.foreign_turn = 0;
+    else if (lender)
       note(*lender, kind, e.record.name, message);
   }
   if (needs_write())

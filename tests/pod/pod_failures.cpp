@@ -127,6 +127,36 @@ CAF_TEST(E11 an error of a pod is kept and told) {
   CAF_CHECK_EQUAL(view("child").turns, 0u);
 }
 
+CAF_TEST(E10 E12 a turn that its lender did not ask for is no news for it) {
+  begin();
+  auto [mother, child] = lender_and_borrower();
+  auto turn_by = [&, &child = child](const std::string& who) {
+    auto t = send("child", "do it", who);
+    run();
+    CAF_CHECK(is_answered(t));
+  };
+  turn_by(pod_operator);
+  processes.end_turn(child);
+  run();
+  CAF_CHECK_EQUAL(view("child").turns, 1u);
+  turn_by(pod_operator);
+  processes.fail_turn(child, "no luck");
+  run();
+  CAF_CHECK_EQUAL(view("child").last_error, "no luck");
+  CAF_CHECK(told(mother).empty());
+  turn_by("mother");
+  processes.end_turn(child);
+  run();
+  CAF_CHECK(told(mother) == texts{"turn_ended child"});
+  // What nobody knows any more is told rather than not.
+  turn_by(pod_operator);
+  restart();
+  begin();
+  processes.fail_turn(child, "no luck");
+  run();
+  CAF_CHECK_EQUAL(told(mother).back(), "errored child");
+}
+
 CAF_TEST(an event that was kept is neither told nor counted twice) {
   begin();
   auto [mother, child] = lender_and_borrower();
