@@ -428,7 +428,7 @@ void slot_group_core::begin_stop(slot& x, std::int64_t now_ns) {
 
 void slot_group_core::take_back(const failure& why, std::int64_t now_ns) {
   wished_ = on_disk();
-  is_reset_due_ = is_reset_written_ = false;
+  is_reset_due_ = false;
   fill();
   // What was not wanted for long enough to be on disk was not started.
   stop_unwanted(now_ns);

@@ -48,6 +48,11 @@ bool is_living(pid_t pid) {
   return found && found->has_value();
 }
 
+bool is_stopped(pid_t pid) {
+  auto found = stat_of(pid);
+  return found && found->has_value() && (*found)->state == 'T';
+}
+
 pool_box::pool_box() {
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
 }

@@ -100,4 +100,7 @@ public:
 /// Whether a process lives. Zombies do not.
 [[nodiscard]] bool is_living(pid_t pid);
 
+/// Whether a signal has stopped a process.
+[[nodiscard]] bool is_stopped(pid_t pid);
+
 } // namespace muster::test

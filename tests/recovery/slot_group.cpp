@@ -606,6 +606,25 @@ CAF_TEST(a reset that the disk refuses forgets nothing) {
   CAF_CHECK_EQUAL(slot(0).restarts, 0u);
 }
 
+CAF_TEST(a reset behind a write that the disk refuses forgets nothing) {
+  definition.policy.max_restarts = 1;
+  definition.policy.gives_up = true;
+  begin(1);
+  crash(0);
+  save_all();
+  auto first = scale(2);
+  auto t = reset();
+  fail_save();
+  CAF_CHECK_EQUAL(refusals[first].code, errc::storage_full);
+  CAF_CHECK_EQUAL(refusals[t].code, errc::storage_full);
+  for (int i = 0; i < 3; ++i) {
+    tick();
+    settle();
+  }
+  CAF_CHECK(health(0) == slot_health::failed);
+  CAF_CHECK(starts.empty());
+}
+
 CAF_TEST(a deletion goes on in the next life of the node) {
   begin(2);
   remove();
