@@ -290,6 +290,7 @@ expected<pod_table::entry*> pod_table::make(const std::string& by,
   auto& e = pods_[id];
   e.order = order;
   e.is_new = true;
+  e.newest_turn = 0;
   e.record.id = id;
   e.record.name = order.name;
   e.record.kind = order.kind;

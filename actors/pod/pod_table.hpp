@@ -312,6 +312,9 @@ private:
     /// The turn that runs if somebody else than its lender has asked for it, as
     /// far as that is known: what comes of it is no news for the lender.
     std::uint64_t foreign_turn = 0;
+    /// The last turn that began, if that is known: not behind a connection that
+    /// was lost.
+    std::optional<std::uint64_t> newest_turn;
     std::vector<pod::ticket> spawners;
     std::vector<pod::ticket> stoppers;
   };
@@ -414,6 +417,10 @@ private:
 
   void end_run(entry& e, const std::string& id, std::optional<failure> why,
                std::uint64_t turn);
+
+  /// A turn begins. If it is not certain that it is a foreign one, it is none:
+  /// a lender is told too much rather than too little.
+  void note_turn(entry& e, bool is_lenders, std::uint64_t turn);
 
   /// Nobody knows what became of the turns that were asked for.
   void drop_runs(entry& e, const std::string& why);

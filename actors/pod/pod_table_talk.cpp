@@ -62,7 +62,7 @@ void pod_table::end_run(entry& e, const std::string& id,
   run_limits_.erase({run.limit_ns, e.record.id, id});
   e.runs.erase(i);
   if (!why)
-    e.foreign_turn = run.is_lenders ? 0 : turn;
+    note_turn(e, run.is_lenders, turn);
   if (run.from == 0) {
     // The pod of a slot does not remain: its group stops it.
     if (why && is_slot_request(e.record.request_id))
@@ -81,10 +81,20 @@ void pod_table::end_run(entry& e, const std::string& id,
   }
 }
 
+void pod_table::note_turn(entry& e, bool is_lenders, std::uint64_t turn) {
+  // A repeat is answered with its turn, which may be over for long.
+  if (e.newest_turn && turn <= *e.newest_turn)
+    return;
+  auto is_foreign = e.newest_turn && !is_lenders && !e.is_behind;
+  e.foreign_turn = is_foreign ? turn : 0;
+  e.newest_turn = turn;
+}
+
 void pod_table::drop_runs(entry& e, const std::string& why) {
   // Not `connection_lost`: the connection of the client is another matter, and
   // a client that took it for its own would repeat the text again and again.
   e.foreign_turn = 0;
+  e.newest_turn.reset();
   while (!e.runs.empty())
     end_run(e, std::string{e.runs.begin()->first},
             failure{errc::program_failed,

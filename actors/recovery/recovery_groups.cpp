@@ -24,14 +24,54 @@ std::string handler_of(const std::string& group) {
   return std::string{group_prefix} + group;
 }
 
+failure no_group(const std::string& name) {
+  return {errc::not_found,
+          fmt::format("there is no group '{}'; 'muster group list' shows those "
+                      "that there are",
+                      name)};
+}
+
 /// A group has come to its end, as it was told to.
 void forget_group(registry_pointer self, const std::string& name) {
   auto& st = self->state;
   auto i = st.groups.find(name);
+  auto asked = std::move(i->second.asked);
   st.names.erase(i->second.id);
   st.groups.erase(i);
   if (auto removed = st.table->remove(handler_of(name), now_ns(self)))
     perform(self, std::move(*removed));
+  for (auto& [number, tell] : asked)
+    tell(no_group(name));
+}
+
+/// Asks a group that there is. Its end is an answer as well: the framework
+/// drops a request that an actor was working on when it ended.
+/// @param tell gets the answer, once.
+template <class T, class Tell, class... Ts>
+void ask_group(registry_pointer self, const std::string& name, Tell tell,
+               Ts... request) {
+  auto& group = self->state.groups.at(name);
+  if (group.is_lost) {
+    tell(expected<T>{tl::unexpected<failure>{stopping()}});
+    return;
+  }
+  auto number = ++self->state.last_asked;
+  group.asked.emplace(number, [=](const failure& why) mutable {
+    tell(expected<T>{tl::unexpected<failure>{why}});
+  });
+  auto end = [=, who = group.who](expected<T> x) mutable {
+    auto i = self->state.groups.find(name);
+    if (i != self->state.groups.end() && i->second.who == who
+        && i->second.asked.erase(number) > 0)
+      tell(std::move(x));
+  };
+  self->request(group.who, caf::infinite, request...)
+    .then([=](T& x) mutable { end(std::move(x)); },
+          [=](const caf::error& error) mutable {
+            // Its end is told to all who have asked.
+            if (!is_end(error))
+              end(tl::unexpected<failure>{from_caf(error)});
+          });
 }
 
 /// Starts the actor of a group, and makes it a handler.
@@ -172,37 +212,14 @@ caf::result<T> enter_group(registry_pointer self, Run run) {
   return promise.result();
 }
 
-failure no_group(const std::string& name) {
-  return {errc::not_found,
-          fmt::format("there is no group '{}'; 'muster group list' shows those "
-                      "that there are",
-                      name)};
-}
-
-expected<slot_group_actor> find_group(registry_pointer self,
-                                      const std::string& name) {
+/// Whether there is a group of that name, as far as others may know.
+expected<void> check_group(registry_pointer self, const std::string& name) {
   auto& st = self->state;
   if (auto i = st.groups.find(name); i != st.groups.end() && i->second.is_made)
-    return i->second.who;
+    return {};
   if (auto i = st.broken.find(name); i != st.broken.end())
     return tl::unexpected<failure>{i->second};
   return tl::unexpected<failure>{no_group(name)};
-}
-
-/// Tells why a group that was asked did nothing. If the group itself has ended,
-/// its end says whether it was told to, and may still be under way.
-template <class Tell>
-void explain_refusal(registry_pointer self, const caf::error& error,
-                     const slot_group_actor& who, const std::string& name,
-                     Tell tell) {
-  if (!is_end(error))
-    return tell(from_caf(error));
-  auto i = self->state.groups.find(name);
-  if (i == self->state.groups.end() || i->second.who != who)
-    return tell(no_group(name));
-  if (i->second.is_lost)
-    return tell(stopping());
-  i->second.mourners.push_back(std::move(tell));
 }
 
 /// Passes a request on to a group, whose answer is that of the client.
@@ -210,19 +227,13 @@ template <class T, class... Ts>
 caf::result<T>
 pass_on(registry_pointer self, const std::string& name, Ts... request) {
   return enter_group<T>(self, [=](group_promise<T> promise) {
-    auto group = find_group(self, name);
-    if (!group) {
-      promise.deliver(tl::unexpected<failure>{group.error()});
+    if (auto fine = check_group(self, name); !fine) {
+      promise.deliver(tl::unexpected<failure>{fine.error()});
       return;
     }
-    self->request(*group, caf::infinite, request...)
-      .then([=](T& x) mutable { promise.deliver(std::move(x)); },
-            [=, who = *group](const caf::error& error) mutable {
-              explain_refusal(self, error, who, name,
-                              [=](const failure& why) mutable {
-                                promise.deliver(tl::unexpected<failure>{why});
-                              });
-            });
+    ask_group<T>(
+      self, name, [=](expected<T> x) mutable { promise.deliver(std::move(x)); },
+      request...);
   });
 }
 
@@ -275,15 +286,12 @@ void make_group(registry_pointer self, const slot_group_definition& what,
       known.makers.push_back(std::move(tell));
       return;
     }
-    self->request(known.who, caf::infinite, group_atom::value, show_atom::value)
-      .then([=](slot_group_view& x) mutable { promise.deliver(std::move(x)); },
-            [=, who = known.who,
-             name = what.name](const caf::error& error) mutable {
-              explain_refusal(self, error, who, name,
-                              [=](const failure& why) mutable {
-                                promise.deliver(tl::unexpected<failure>{why});
-                              });
-            });
+    ask_group<slot_group_view>(
+      self, what.name,
+      [=](expected<slot_group_view> x) mutable {
+        promise.deliver(std::move(x));
+      },
+      group_atom::value, show_atom::value);
     return;
   }
   if (auto i = st.broken.find(what.name); i != st.broken.end())
@@ -338,14 +346,15 @@ void collect_views(registry_pointer self, group_promise<views> promise) {
     if (!group.is_made)
       continue;
     ++all->open;
-    self->request(group.who, caf::infinite, group_atom::value, show_atom::value)
-      .then(
-        [=](slot_group_view& x) mutable {
-          all->found.push_back(std::move(x));
-          done();
-        },
-        // It has gone since.
-        [=](const caf::error&) mutable { done(); });
+    ask_group<slot_group_view>(
+      self, name,
+      [=](expected<slot_group_view> x) mutable {
+        // Otherwise it has gone since.
+        if (x)
+          all->found.push_back(std::move(*x));
+        done();
+      },
+      group_atom::value, show_atom::value);
   }
   done();
 }
@@ -391,23 +400,20 @@ caf::result<caf::ok_atom> delete_group(registry_pointer self,
                                        const std::string& name) {
   using promise_type = group_promise<caf::ok_atom>;
   return enter_group<caf::ok_atom>(self, [=](promise_type promise) {
-    auto group = find_group(self, name);
-    if (!group) {
-      promise.deliver(tl::unexpected<failure>{group.error()});
+    if (auto fine = check_group(self, name); !fine) {
+      promise.deliver(tl::unexpected<failure>{fine.error()});
       return;
     }
-    self->request(*group, caf::infinite, group_atom::value, delete_atom::value)
-      .then([=](caf::ok_atom x) mutable { promise.deliver(x); },
-            [=, who = *group](const caf::error& error) mutable {
-              // Its end may have come by the request of somebody else.
-              explain_refusal(self, error, who, name,
-                              [=](const failure& why) mutable {
-                                if (why.code == errc::not_found)
-                                  promise.deliver(caf::ok_atom::value);
-                                else
-                                  promise.deliver(tl::unexpected<failure>{why});
-                              });
-            });
+    ask_group<caf::ok_atom>(
+      self, name,
+      [=](expected<caf::ok_atom> x) mutable {
+        // Its end may have come by the request of somebody else.
+        if (!x && x.error().code == errc::not_found)
+          promise.deliver(caf::ok_atom::value);
+        else
+          promise.deliver(std::move(x));
+      },
+      group_atom::value, delete_atom::value);
   });
 }
 
@@ -446,15 +452,14 @@ bool group_down(registry_pointer self, const caf::down_msg& x) {
   });
   if (i == groups.end())
     return false;
-  auto name = i->first;
-  auto mourners = std::exchange(i->second.mourners, {});
   auto was_told_to = x.reason == caf::exit_reason::normal;
-  if (was_told_to)
-    forget_group(self, name);
-  else
+  if (was_told_to) {
+    forget_group(self, std::string{i->first});
+  } else {
     i->second.is_lost = true;
-  for (auto& tell : mourners)
-    tell(was_told_to ? no_group(name) : stopping());
+    for (auto& [number, tell] : std::exchange(i->second.asked, {}))
+      tell(stopping());
+  }
   return was_told_to;
 }
 

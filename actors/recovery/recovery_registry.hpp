@@ -60,8 +60,8 @@ struct recovery_registry_state
     bool is_made = false;
     /// Whether it has ended although nobody told it to.
     bool is_lost = false;
-    /// Who wants to know why it has ended; told so when that is known.
-    std::vector<std::function<void(const failure&)>> mourners;
+    /// Who waits for an answer of it, and is told if it has ended instead.
+    std::map<std::uint64_t, std::function<void(const failure&)>> asked;
     /// Who else wants to know when it is: repeats of the request.
     std::vector<std::function<void(const expected<slot_group_view>&)>> makers;
     std::size_t healthy = 0;
@@ -96,6 +96,9 @@ struct recovery_registry_state
   /// Requests about groups that are not answered, and how each is refused.
   std::map<std::uint64_t, std::function<void(const failure&)>> waiting;
   std::uint64_t last_waiting = 0;
+
+  /// The last number of those who ask a group.
+  std::uint64_t last_asked = 0;
 
   /// When the last pass began, and whether one is planned before the next tick.
   std::optional<std::int64_t> last_pass_ns;

@@ -359,9 +359,9 @@ std::vector<std::uint8_t> slot_group_core::take_recovered() {
 
 std::vector<slot_view> slot_group_core::slots(std::int64_t now_ns) const {
   std::vector<slot_view> out;
-  // Nobody is shown a slot that is not on disk.
+  // Nobody is shown a slot that is not on disk, but for what goes on in it.
   for (auto& x : slots_)
-    if (on_disk().wants(x)
+    if (on_disk().wants(x) || !x.record.occupant.empty()
         || (x.at != stage::nothing && x.at != stage::intending))
       out.push_back({x.record.index, x.record.health, x.record.term,
                      x.record.occupant, 0, std::nullopt, x.record.restarts,

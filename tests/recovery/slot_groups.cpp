@@ -609,6 +609,31 @@ CAF_TEST(a deletion that nobody writes is not acknowledged) {
   }
 }
 
+CAF_TEST(whoever asks a group that ends is answered) {
+  for (std::size_t steps = 1; steps < 60; ++steps) {
+    what.slots = 0;
+    CAF_REQUIRE(create());
+    auto name = std::string{"crew"};
+    auto first
+      = send<caf::ok_atom>(group_atom::value, delete_atom::value, name);
+    run(steps);
+    auto second
+      = send<caf::ok_atom>(group_atom::value, delete_atom::value, name);
+    auto view
+      = send<slot_group_view>(group_atom::value, show_atom::value, name);
+    auto list
+      = send<std::vector<slot_group_view>>(group_atom::value, list_atom::value);
+    advance(10s);
+    CAF_REQUIRE(*first);
+    CAF_CHECK(**first);
+    CAF_REQUIRE(*second);
+    CAF_CHECK(**second || (**second).error().code == errc::not_found);
+    CAF_REQUIRE(*view);
+    CAF_REQUIRE(*list);
+    CAF_CHECK(**list);
+  }
+}
+
 CAF_TEST(there is a limit to groups) {
   settings.recovery.max_groups = 1;
   restart();

@@ -271,21 +271,21 @@ void workforce::expect_survivors() {
 }
 
 bool workforce::is_to_go(const std::string& sid) const {
+  auto may_be_of_a_deleted_one = false;
   for (auto& path : bench_.disk.names()) {
     if (!path.starts_with(group_folder) || !path.ends_with(".json"))
       continue;
     auto group = read_slot_group(*bench_.disk.contents(path), path);
     if (!group)
       continue;
-    // Its workers may not be in its document yet.
-    if (group->is_deleted)
-      return true;
     for (auto& slot : group->slots)
       if (slot.occupant == sid)
-        return slot.index >= group->definition.slots
+        return group->is_deleted || slot.index >= group->definition.slots
                || slot.health != slot_health::healthy;
+    // Its workers may not be in its document yet.
+    may_be_of_a_deleted_one = may_be_of_a_deleted_one || group->is_deleted;
   }
-  return false;
+  return may_be_of_a_deleted_one;
 }
 
 void workforce::check_survivors() {
