@@ -522,6 +522,18 @@ CAF_TEST(fewer slots that the disk refuses stop nobody) {
   CAF_CHECK_EQUAL(core->healthy(), 4u);
 }
 
+CAF_TEST(what goes on is shown though the disk has fewer slots for a while) {
+  begin(4);
+  scale(2);
+  scale(4);
+  save();
+  CAF_CHECK_EQUAL(core->slots(now_ns).size(), 4u);
+  settle();
+  CAF_CHECK_EQUAL(core->slots(now_ns).size(), 4u);
+  CAF_CHECK_EQUAL(core->healthy(), 4u);
+  CAF_CHECK_EQUAL(alive.size(), 4u);
+}
+
 CAF_TEST(more slots that the disk refuses are not started) {
   begin(1);
   auto t = scale(3);
